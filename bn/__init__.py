@@ -1,0 +1,25 @@
+"""Batch normalization in NumPy: compact, accurate, tested. The module itself is a target."""
+
+from . import per_activation as per_activation
+from .folding import fold as fold
+from .functional import backward_eval as backward_eval
+from .functional import backward_train as backward_train
+from .functional import forward_eval as forward_eval
+from .functional import forward_train as forward_train
+from .layer import BatchNormalization as BatchNormalization
+from .second_order import double_backward_train as double_backward_train
+from .second_order import jvp_train as jvp_train
+from .statistics import initial_state as initial_state
+from .statistics import merge_gradients as merge_gradients
+from .statistics import merge_statistics as merge_statistics
+
+CONVENTIONS = {
+    "momentum": "keep",
+    "running_var": "biased",
+    "statistics": "per_channel",
+    "channel_axis": 1,
+    "ndim": [2, 3, 4, 5],
+    "dtypes": ["float16", "float32", "float64"],
+    "accumulator": "same",  # float16 is computed in float32
+    "subnormals": "kept",
+}

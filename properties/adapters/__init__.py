@@ -1,0 +1,1 @@
+"""Real implementations as targets; each is imported only when it is asked for."""

@@ -1,0 +1,229 @@
+"""The command `bncheck`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from .contract import Target
+    from .run import Result
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, with status 2."""
+        one = " ".join(message.split())
+        self.exit(2, f"{self.prog}: {one}; see {self.prog} --help\n")
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**32 - 1")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = _Parser(prog="bncheck", description="Check any batch normalization.", allow_abbrev=False)
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    run = commands.add_parser("run", help="check a target against all invariants", allow_abbrev=False)
+    run.add_argument(
+        "target", nargs="?", default="bn", metavar="TARGET",
+        help="a built-in name, module, module:NAME, file.py or file.py:NAME (default: bn)",
+    )  # fmt: skip
+    run.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure")
+    run.add_argument("--examples", type=_positive, default=100, metavar="N", help="per invariant (100)")
+    run.add_argument("--seed", type=_seed, metavar="N", help="draw the same examples again")
+    run.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
+    run.add_argument(
+        "--only", action="append", default=[], metavar="INVARIANT", help="may be given more than once"
+    )
+    _add_audit(commands)
+    return top
+
+
+def _add_audit(commands: Any) -> None:
+    try:
+        from .audit_cli import add_arguments
+    except ImportError:
+        return
+
+    add_arguments(
+        commands.add_parser("audit", help="judge a gradient formula exactly", allow_abbrev=False)
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    top = parser()
+    args = top.parse_args(arguments)
+    if args.version:
+        from importlib.metadata import version
+
+        print(f"bncheck {version('bncheck')}")
+        return 0
+    if args.command is None:
+        top.error("COMMAND is missing: expected run or audit")
+    try:
+        if args.command == "audit":
+            from .audit_cli import run as audit
+
+            return audit(args)
+        return _run(args)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(text: str) -> int:
+    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    from .contract import TargetError
+    from .expectations import read
+    from .invariants import INVARIANTS
+
+    unknown = [name for name in args.only if name not in INVARIANTS]
+    if unknown:
+        return _complain(f"--only={unknown[0]}: no such invariant{_nearest(unknown[0], INVARIANTS)}")
+    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
+        return _complain(f"--json={args.json}: expected a file in a folder that exists")
+    seed = _random_seed() if args.seed is None else args.seed
+    try:
+        registry = read()
+        target = _quietly_found(args.target)
+    except TargetError as error:
+        return _complain(str(error))
+    names = [name for name in INVARIANTS if name in args.only] if args.only else list(INVARIANTS)
+    return _Run(args, target, names, seed, registry).all()
+
+
+def _quietly_found(spec: str) -> Target:
+    import warnings
+
+    from .probe import find
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return find(spec)
+
+
+def _random_seed() -> int:
+    import secrets
+
+    return secrets.randbelow(2**32)
+
+
+def _nearest(name: str, names: Any) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.3)
+    return f"; did you mean {near[0]}?" if near else "; expected one that bncheck run lists"
+
+
+class _Run:
+    """One run of a target: results as they come, and what is known when it is cut short."""
+
+    def __init__(
+        self, args: argparse.Namespace, target: Target, names: list[str], seed: int, registry: Any
+    ) -> None:
+        self.args, self.target, self.names, self.seed = args, target, names, seed
+        self.registry = registry
+        self.results: list[Result] = []
+        self.done = self.ticks = 0
+        self.progress = sys.stderr.isatty()
+
+    def all(self) -> int:
+        from .report import conventions_text, exit_status, header
+
+        print(conventions_text(self.target))
+        print(f"seed {self.seed}\n{header(self.target)}", flush=True)
+        previous = signal.signal(signal.SIGTERM, _terminate)
+        cut = 0
+        try:
+            self._each()
+        except KeyboardInterrupt:
+            cut = 130
+        except Terminated:
+            cut = 143
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        self._finish(cut == 0)
+        return cut or exit_status(self.results)
+
+    def _each(self) -> None:
+        from .expectations import held
+        from .report import line
+
+        for name in self.names:
+            self.ticks = 0
+            options = {"examples": self.args.examples, "seed_number": self.seed}
+            for result in held(self.target, name, self.registry, tick=self._tick(name), **options):
+                self.results.append(result)
+                self._clear()
+                print(line(result, self.target), flush=True)
+                if self.args.exitfirst and result.verdict in ("fail", "unexpected pass"):
+                    return
+            self.done += 1
+
+    def _tick(self, name: str) -> Any:
+        def tick() -> None:
+            self.ticks += 1
+            if self.progress and self.ticks % 10 == 0:
+                text = f"[{self.done + 1}/{len(self.names)}] {name} {self.ticks}"
+                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+        return tick
+
+    def _clear(self) -> None:
+        if self.progress:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _finish(self, complete: bool) -> None:
+        from .report import document, failure_text, summary, write_json
+
+        self._clear()
+        for result in self.results:
+            if result.verdict == "fail" and result.case is not None:
+                text = failure_text(result, self.target, self.seed, self.args.examples)
+                print(f"\n{text}")
+            elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
+                print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
+        stopped = "" if complete else "interrupted; so far "
+        print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
+        if self.args.json is not None:
+            content = document(self.target, self.results, self.seed, self.args.examples, complete)
+            write_json(self.args.json, content)
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())

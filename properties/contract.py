@@ -1,0 +1,340 @@
+"""What a batch norm under test offers, how it is called, and what counts as misbehaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+FUNCTIONS = (
+    "forward_train",
+    "backward_train",
+    "forward_eval",
+    "backward_eval",
+    "initial_state",
+    "double_backward_train",
+    "jvp_train",
+    "merge_statistics",
+    "merge_gradients",
+    "fold",
+)
+
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "momentum": ("keep", "update"),
+    "running_var": ("biased", "unbiased"),
+    "statistics": ("per_channel", "per_activation"),
+    "channel_axis": (1, -1),
+    "accumulator": ("same", "float32", "float64"),
+    "subnormals": ("kept", "flushed"),
+}
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+RANKS = (2, 3, 4, 5)
+
+
+class TargetError(Exception):
+    """The target cannot be judged at all: one clear line, exit status 2."""
+
+
+class Misbehaved(Exception):
+    """The target raised or returned something of the wrong structure: a failed invariant."""
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Where right implementations differ; design section 1."""
+
+    momentum: str = "keep"
+    running_var: str = "biased"
+    statistics: str = "per_channel"
+    channel_axis: int = 1
+    ndim: tuple[int, ...] = RANKS
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    accumulator: str = "same"
+    eps: float | None = None
+    subnormals: str = "kept"
+
+    def rows(self, a: Array) -> Array:
+        """Return a of shape (n, c, *spatial) as (values, statistics), one column per statistic."""
+        if a.ndim == 2:
+            return a
+        if self.statistics == "per_activation":
+            return a.reshape(a.shape[0], -1)
+        return np.moveaxis(a, 1, -1).reshape(-1, a.shape[1])
+
+    def columns(self, shape: tuple[int, ...]) -> int:
+        """Return the number of statistics for x of this shape."""
+        return int(np.prod(shape[1:])) if self.statistics == "per_activation" else shape[1]
+
+    def shaped(self, rows: Array, shape: tuple[int, ...]) -> Array:
+        """Return rows as an array of this shape: the inverse of `rows`."""
+        if len(shape) == 2 or self.statistics == "per_activation":
+            return rows.reshape(shape)
+        return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+
+
+def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
+    """Return a target's CONVENTIONS with lists as tuples.
+
+    Raises:
+        TargetError: a key or value that design section 1 does not know.
+    """
+    known = [f.name for f in fields(Conventions)]
+    stated: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if key not in known:
+            raise TargetError(
+                f"CONVENTIONS[{key!r}] of target={spec}: expected one of {', '.join(known)}"
+            )
+        if key in _ALLOWED and value not in _ALLOWED[key]:
+            allowed = ", ".join(repr(choice) for choice in _ALLOWED[key])
+            raise TargetError(f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected {allowed}")
+        if key in ("ndim", "dtypes"):
+            choices: tuple[Any, ...] = RANKS if key == "ndim" else DTYPES
+            if isinstance(value, str) or not value or not set(value) <= set(choices):
+                raise TargetError(
+                    f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected a list out of {choices}"
+                )
+            value = tuple(sorted(value, key=choices.index))
+        stated[key] = value
+    return stated
+
+
+@dataclass(frozen=True)
+class Target:
+    """A batch norm under test.
+
+    offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
+    "no running statistics", "empty batch" and "one value"; refused says why something is missing.
+    """
+
+    spec: str
+    functions: Mapping[str, Callable[..., Any]]
+    conventions: Conventions = field(default_factory=Conventions)
+    offers: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    log: list[tuple[str, Any, Any, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What forward_train gave back, channel axis 1."""
+
+    y: Array
+    running_mean: Array | None
+    running_var: Array | None
+    saved: Any
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a backward gave back, channel axis 1."""
+
+    dx: Array
+    dgamma: Array | None
+    dbeta: Array | None
+
+
+class Raised(Misbehaved):
+    """The target raised an exception."""
+
+
+def call(target: Target, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a function of the target; whatever it raises becomes `Misbehaved`."""
+    try:
+        with np.errstate(all="ignore"):
+            result = target.functions[name](*args, **kwargs)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        _record(target, name, args, kwargs, None)
+        raise Raised(f"{name} raised {type(error).__name__}: {_first_line(error)}") from error
+    _record(target, name, args, kwargs, result)
+    return result
+
+
+def _record(target: Target, name: str, args: Any, kwargs: Any, result: Any) -> None:
+    if target.log is not None:
+        target.log.append((name, args, kwargs, result))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "(no text)"
+
+
+def _outward(target: Target, a: Array | None, keep_layout: bool) -> Array | None:
+    """Return a as the target wants it: a copy of its own, channel axis moved."""
+    if a is None:
+        return None
+    if target.conventions.channel_axis == -1 and a.ndim > 2:
+        return np.ascontiguousarray(np.moveaxis(a, 1, -1))
+    return a if keep_layout else a.copy()
+
+
+def _inward(target: Target, a: Array) -> Array:
+    if target.conventions.channel_axis == -1 and a.ndim > 2:
+        return np.moveaxis(a, -1, 1)
+    return a
+
+
+def _parts(name: str, result: Any, count: int) -> tuple[Any, ...]:
+    if not isinstance(result, (tuple, list)):
+        raise Misbehaved(f"{name} returned {type(result).__name__}: expected {count} results")
+    if len(result) != count:
+        raise Misbehaved(f"{name} returned {len(result)} results: expected {count}")
+    return tuple(result)
+
+
+def _array(name: str, what: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """Return value as an array of the shape that the contract gives it."""
+    if not isinstance(value, np.ndarray):
+        try:
+            value = np.asarray(value)
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            raise Misbehaved(
+                f"{name} returned {what} of type {type(value).__name__}: {_first_line(error)}"
+            ) from error
+    if value.shape != shape:
+        raise Misbehaved(f"{name} returned {what} of shape {value.shape}: expected {shape}")
+    if value.dtype.kind not in "fV" or (value.dtype.kind == "V" and value.dtype.name != "bfloat16"):
+        raise Misbehaved(f"{name} returned {what} of dtype {value.dtype}: expected floats")
+    return value
+
+
+def _optional(name: str, what: str, value: Any, like: Array | None) -> Array | None:
+    if like is None:
+        if value is not None:
+            raise Misbehaved(f"{name} returned {what}={value!r}: expected None, as it was given none")
+        return None
+    return _array(name, what, value, like.shape)
+
+
+def train(
+    target: Target,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    *,
+    eps: float,
+    momentum: float,
+    keep_layout: bool = False,
+) -> Trained:
+    """Call forward_train on copies (or on the very arrays with keep_layout) and check its results."""
+    name = "forward_train"
+    given = [_outward(target, x, keep_layout)]
+    given += [
+        a if a is None or keep_layout else a.copy() for a in (gamma, beta, running_mean, running_var)
+    ]
+    assert given[0] is not None
+    result = _parts(name, call(target, name, *given, eps=eps, momentum=momentum), 4)
+    y = _inward(target, _array(name, "y", result[0], given[0].shape))
+    mean = _optional(name, "running_mean", result[1], running_mean)
+    var = _optional(name, "running_var", result[2], running_var)
+    return Trained(y, mean, var, result[3])
+
+
+def evaluate(
+    target: Target,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    eps: float,
+    keep_layout: bool = False,
+) -> tuple[Array, Any]:
+    """Call forward_eval likewise and return y and saved."""
+    name = "forward_eval"
+    given = [_outward(target, x, keep_layout)]
+    given += [
+        a if a is None or keep_layout else a.copy() for a in (gamma, beta, running_mean, running_var)
+    ]
+    assert given[0] is not None
+    result = _parts(name, call(target, name, *given, eps=eps), 2)
+    return _inward(target, _array(name, "y", result[0], given[0].shape)), result[1]
+
+
+def backward(
+    target: Target,
+    dy: Array,
+    saved: Any,
+    gamma: Array | None,
+    *,
+    mode: str = "train",
+    keep_layout: bool = False,
+) -> Gradients:
+    """Call backward_train or backward_eval and check its results; gamma tells their shapes."""
+    name = f"backward_{mode}"
+    given = _outward(target, dy, keep_layout)
+    assert given is not None
+    result = _parts(name, call(target, name, given, saved), 3)
+    dx = _inward(target, _array(name, "dx", result[0], given.shape))
+    dgamma = None if gamma is None else _array(name, "dgamma", result[1], gamma.shape)
+    dbeta = None if gamma is None else _array(name, "dbeta", result[2], gamma.shape)
+    return Gradients(dx, dgamma, dbeta)
+
+
+def double_backward(
+    target: Target, ddx: Array, ddgamma: Array, ddbeta: Array, dy: Array, saved: Any
+) -> tuple[Array, Array, Array]:
+    """Call double_backward_train and return its gradients by x, gamma and dy."""
+    name = "double_backward_train"
+    ddx_, dy_ = _outward(target, ddx, False), _outward(target, dy, False)
+    assert ddx_ is not None and dy_ is not None
+    result = call(target, name, ddx_, ddgamma.copy(), ddbeta.copy(), dy_, saved)
+    by_x, by_gamma, by_dy = _parts(name, result, 3)
+    return (
+        _inward(target, _array(name, "the gradient by x", by_x, ddx_.shape)),
+        _array(name, "the gradient by gamma", by_gamma, ddgamma.shape),
+        _inward(target, _array(name, "the gradient by dy", by_dy, dy_.shape)),
+    )
+
+
+def forward_mode(target: Target, tx: Array, tgamma: Array, tbeta: Array, saved: Any) -> Array:
+    """Call jvp_train and return ty."""
+    tx_ = _outward(target, tx, False)
+    assert tx_ is not None
+    ty = call(target, "jvp_train", tx_, tgamma.copy(), tbeta.copy(), saved)
+    return _inward(target, _array("jvp_train", "ty", ty, tx_.shape))
+
+
+def merge(target: Target, name: str, *arrays: Array) -> tuple[Any, Array, Array]:
+    """Call merge_statistics or merge_gradients and return count and the two merged rows."""
+    count, first, second = _parts(name, call(target, name, *(a.copy() for a in arrays)), 3)
+    shape = arrays[1].shape[1:]
+    return count, _array(name, "its second result", first, shape), _array(
+        name, "its third result", second, shape
+    )
+
+
+def fold(target: Target, weight: Array, bias: Array | None, *state: Array | None, **options: Any) -> (
+    tuple[Array, Array]
+):
+    """Call fold and return weight and bias."""
+    given = [None if a is None else a.copy() for a in (weight, bias, *state)]
+    new_weight, new_bias = _parts("fold", call(target, "fold", *given, **options), 2)
+    running_mean = state[2]
+    assert running_mean is not None
+    return (
+        _array("fold", "weight", new_weight, weight.shape),
+        _array("fold", "bias", new_bias, running_mean.shape),
+    )
+
+
+def initial_state(target: Target, channels: int, dtype: Any) -> tuple[Array, Array]:
+    """Call initial_state and return running_mean and running_var."""
+    mean, var = _parts("initial_state", call(target, "initial_state", channels, dtype), 2)
+    return (
+        _array("initial_state", "running_mean", mean, (channels,)),
+        _array("initial_state", "running_var", var, (channels,)),
+    )

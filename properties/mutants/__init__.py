@@ -1,0 +1,1 @@
+"""Wrong implementations on purpose, and the textbook form they are one change away from."""

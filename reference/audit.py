@@ -1,0 +1,125 @@
+"""Audit of gradient formulas: equal to the derivation or not, and if not, which term is wrong.
+
+    from reference import audit
+    report = audit.audit(audit.from_text("dx", "gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))"))
+    print(report.text())
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import replace
+
+from .audit_code import from_file
+from .audit_diagnosis import diagnose
+from .audit_formula import Formula, NotAFormula, from_text
+from .audit_lines import first_wrong_line
+from .audit_opaque import audit_floats
+from .audit_points import Question
+from .audit_report import ZERO_SUM, ZERO_TERM, Report, Result
+from .audit_smallest import smallest
+from .audit_verdict import SIZES, CannotRun, Finding, Mismatch, Verdict, judge
+
+__all__ = ["NotAFormula", "Question", "Report", "audit", "from_file", "from_text", "status"]
+
+_LIMITS = (
+    "sizes other than those named",
+    "code that branches on the data, off the branches taken here",
+    "rounding: the verdict is about the formula, not about floating point",
+)
+_COMPARED = "the code compares data, so only the branches taken at the points tried are covered"
+_STATUS = {"equal": 0, "not equal": 1, "unknown": 3}
+_DEVIATIONS = re.compile(r"x\s*-\s*\w*(mean|mu)|\bxc\b|\bxmu\b|xhat|\bxn\b|x_hat|self\.xc")
+
+
+def audit(
+    formula: Formula,
+    question: Question | None = None,
+    *,
+    seed: int | None = None,
+    sizes: tuple[int, ...] = SIZES,
+    eps: float | None = None,
+    explain: bool = True,
+) -> Report:
+    """Audit one formula against the derivation graph, exactly where its code allows it.
+
+    Args:
+        formula: from `from_text` or `from_file`.
+        question: the mode and conventions; the formula's mode by default.
+        seed: of the random points; drawn anew when None, and named in the report.
+        sizes: the n to try, each with one and two channels.
+        eps: the one built into opaque code.
+        explain: look for the diagnosis and the smallest counterexample of what is wrong.
+
+    Raises:
+        NotAFormula: it raises on plain data or is of the wrong structure.
+    """
+    question = replace(question or Question(), mode=formula.mode)
+    seed = secrets.randbits(128) if seed is None else seed
+    try:
+        verdict = judge(formula, question, seed, sizes)
+    except CannotRun as error:
+        return _opaque(formula, question, seed, eps, str(error))
+    results = [_result(formula, question, seed, f, explain) for f in verdict.findings.values()]
+    notes = (*formula.notes, *((_COMPARED,) if verdict.log.compared else ()))
+    return Report(
+        formula.label, question.mode, True, seed, tuple(results), verdict.sizes,
+        _zero_terms(verdict), formula.typed_eps, notes, _LIMITS,
+    )  # fmt: skip
+
+
+def status(report: Report) -> int:
+    """Return the exit status: 0 equal, 1 not equal, 3 unknown."""
+    return _STATUS[report.verdict]
+
+
+def _result(
+    formula: Formula, question: Question, seed: int, finding: Finding, explain: bool
+) -> Result:
+    quantity = finding.quantity
+    if finding.mismatch is None and finding.undecided:
+        return Result(quantity, "unknown", message=finding.undecided)
+    if finding.mismatch is None:
+        return Result(quantity, "equal", finding.degree, finding.log2_probability)
+    if not explain:
+        return Result(quantity, "not equal", message=finding.mismatch.message)
+    return _explained(formula, question, seed, quantity, finding.mismatch)
+
+
+def _explained(
+    formula: Formula, question: Question, seed: int, quantity: str, mismatch: Mismatch
+) -> Result:
+    diagnosis, line = diagnose(formula, quantity, question, seed)
+    wrong = first_wrong_line(formula, question, seed)
+    other = wrong if wrong and wrong.name != quantity else None
+    return Result(
+        quantity, "not equal", message=mismatch.message, corrected=line,
+        diagnosis=tuple(d for d in diagnosis if d.words != mismatch.message),
+        wrong_line=other.words if other else "",
+        counterexample=smallest(formula, quantity, question),
+    )  # fmt: skip
+
+
+def _zero_terms(verdict: Verdict) -> tuple[str, ...]:
+    zero = [text for text, always in verdict.log.sums.items() if always]
+    return tuple(
+        f"{text} {ZERO_TERM if _DEVIATIONS.search(text) else ZERO_SUM}" for text in zero
+    )
+
+
+def _opaque(
+    formula: Formula, question: Question, seed: int, eps: float | None, why: str
+) -> Report:
+    if formula.floating is None:
+        undecided = Result(formula.label, "unknown", message=why)
+        return Report(formula.label, question.mode, True, seed, (undecided,))
+    findings = audit_floats(formula, question, seed, eps)
+    results = tuple(
+        Result(f.quantity, f.verdict, message=f.message or f"would have seen a relative error "
+               f"of {f.seen:.1e}; worst error {f.worst:.2f} of what is allowed")
+        for f in findings.values()
+    )  # fmt: skip
+    notes = (*formula.notes, f"audited in float64 because {why}")
+    missing = ("inputs other than those tried: float64 gives evidence, not proof",)
+    return Report(formula.label, question.mode, False, seed, results, (), (), (), notes, missing)

@@ -1,0 +1,276 @@
+"""Which term of a wrong formula is wrong, by what factor, and what the usual cause is.
+
+The formula's values are solved for the coefficients of the derivation's own terms, exactly, at
+several n. A formula outside that span is tried with strangers such as x*mean(dy*xhat) added.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from . import audit_solve as solve
+from .audit_causes import cause
+from .audit_formula import Formula, WrongShape, repeated, shaped
+from .audit_numbers import Number
+from .audit_points import ROWS, Point, Question
+from .audit_solve import Factor, Sample
+from .audit_terms import Span, Term, parsed, span_of
+from .audit_verdict import CannotRun, point_at, run_at
+
+SIZES = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One wrong term: its name, its factor ("0" is missing, "?" unknown) and a sentence."""
+
+    term: str
+    factor: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The formula's values at one n: points with one x and several dy, and the values there."""
+
+    n: int
+    points: list[tuple[Point, Point]]
+    values: list[Any]
+    is_exact: bool
+
+
+def diagnose(
+    formula: Formula, quantity: str, question: Question, seed: int
+) -> tuple[list[Diagnosis], str]:
+    """Return what is wrong with a quantity, and the right line.
+
+    The list is empty where no diagnosis fits; the line is "" for a quantity without one.
+    """
+    span = span_of(quantity, question.mode, question.momentum, question.running_var)
+    if span is None:
+        return [], ""
+    line = span.line if "=" in span.line else f"{quantity} = {span.line}"
+    try:
+        tries = [_try(formula, quantity, question, seed, n, len(span.terms)) for n in SIZES]
+    except WrongShape as error:
+        return [Diagnosis(quantity, "?", str(error))], line
+    except (CannotRun, ZeroDivisionError) as error:
+        return [Diagnosis(quantity, "?", f"it cannot be run at n = 5 to 8: {error}")], line
+    for step in (_another_quantity, _single_rows, _same_terms, _strangers):
+        found = step(quantity, span, tries)
+        if found:
+            return found, line
+    return [_outside(quantity, span)], line
+
+
+def _try(
+    formula: Formula, quantity: str, question: Question, seed: int, n: int, terms: int
+) -> Tried:
+    count = 4 if quantity in ROWS else terms + 4
+    points = solve.fresh(point_at(seed, question, n, 1, 0)[0], count, seed)
+    fit = repeated if formula.text else shaped
+    values = [fit(quantity, run_at(formula, p.given)[quantity], n, 1) for _, p in points]
+    cells = [solve.rational(cell) for value in values for cell in value.flat]
+    return Tried(n, points, values, all(is_exact for _, is_exact in cells))
+
+
+def _differs(got: Any, wanted: Fraction, is_exact: bool) -> bool:
+    value = solve.rational(got)[0]
+    return value != wanted if is_exact else abs(value - wanted) > solve.NEAR * abs(wanted)
+
+
+def _another_quantity(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+    """The formula of dbeta handed in as dgamma, and the like."""
+    names = ["dgamma", "dbeta"] if quantity not in ROWS else ["dx", "dxhat", "y", "xhat", "dy"]
+    for other in names:
+        if other != quantity and not any(
+            _differs(got, wanted, tried.is_exact)
+            for tried in tries
+            for (point, _), value in zip(tried.points, tried.values, strict=True)
+            for got, wanted in zip(value.flat, point.truth(other).flat, strict=True)
+        ):
+            return [Diagnosis(quantity, "?", f"this is {other}, not {quantity}")]
+    return []
+
+
+def _single_rows(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+    """Some rows right at every try and others wrong: an index, not a formula."""
+    if quantity not in ROWS:
+        return []
+    wrong: list[set[int]] = []
+    for tried in tries:
+        rows = {
+            i
+            for (point, _), value in zip(tried.points, tried.values, strict=True)
+            for i in range(tried.n)
+            if _differs(value[i, 0], point.truth(quantity)[i, 0], tried.is_exact)
+        }
+        wrong.append(rows)
+    if not all(0 < len(rows) < tried.n - 1 for rows, tried in zip(wrong, tries, strict=True)):
+        return []
+    first = sorted(wrong[0])
+    rows_text = f"row {first[0]}" if len(first) == 1 else "rows " + ", ".join(map(str, first))
+    factor = _row_factor(quantity, tries, [min(rows) for rows in wrong])
+    words = f"only {rows_text} of {tries[0].n} is wrong"
+    return [Diagnosis(rows_text, factor, words + (f", by {factor}" if factor != "?" else ""))]
+
+
+def _row_factor(quantity: str, tries: Sequence[Tried], rows: Sequence[int]) -> str:
+    samples = []
+    for tried, row in zip(tries, rows, strict=True):
+        point, over_numbers = tried.points[0]
+        value = solve.rational(tried.values[0][row, 0])[0] / point.truth(quantity)[row, 0]
+        samples.append(Sample(tried.n, value, tried.is_exact, over_numbers))
+    found = solve.recognise(samples)
+    return found.text if found else "?"
+
+
+def _fit(tried: Tried, texts: Sequence[str], quantity: str) -> list[Fraction] | None:
+    """Solve for the coefficients of these terms at one n, over all points."""
+    matrix: list[list[Fraction]] = []
+    right: list[Fraction] = []
+    for (_, over_numbers), value in zip(tried.points, tried.values, strict=True):
+        columns = solve.columns(texts, over_numbers, quantity in ROWS)
+        matrix += [list(row) for row in zip(*columns, strict=True)]
+        right += [solve.rational(cell)[0] for cell in value.flat]
+    return solve.solve(matrix, right, tried.is_exact)
+
+
+def _factors(
+    tries: Sequence[Tried], texts: Sequence[str], rights: Sequence[str], quantity: str
+) -> list[Factor] | None:
+    """Return coefficient/right of every term, None where they do not fit."""
+    solved = [_fit(tried, texts, quantity) for tried in tries]
+    if any(found is None for found in solved):
+        return None
+    factors = []
+    for k, right in enumerate(rights):
+        samples = [
+            _sample(tried, found[k], right)
+            for tried, found in zip(tries, solved, strict=True)
+            if found is not None
+        ]
+        factors.append(solve.recognise(samples) or Factor(_by_size(samples)))
+    return factors
+
+
+def _sample(tried: Tried, coefficient: Fraction, right: str) -> Sample:
+    over_numbers = tried.points[0][1]
+    expected = Fraction(0)
+    if right != "0":
+        cell = np.ravel(np.asarray(parsed(right).run(over_numbers.given), dtype=object))[0]
+        expected = solve.rational(cell)[0]
+    return Sample(tried.n, coefficient / expected if expected else coefficient, tried.is_exact,
+                  over_numbers)  # fmt: skip
+
+
+def _by_size(samples: Sequence[Sample]) -> str:
+    numbers = {f"{float(sample.value):.6g}" for sample in samples}
+    return f"? ({', '.join(sorted(numbers))} where tried)"
+
+
+def _same_terms(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+    texts = [term.text for term in span.terms]
+    factors = _factors(tries, texts, [term.right for term in span.terms], quantity)
+    if factors is None:
+        return []
+    common = _common(quantity, span, factors)
+    if common:
+        return common
+    if [f.text for f in factors] == ["1", "0", "0"] and quantity in ("dx", "ty", "grad_dy"):
+        words = "the mean path and the variance path are missing: this is inference, equation (17)"
+        return [Diagnosis("mean and variance", "0", words)]
+    if [f.text for f in factors] == ["(1 - momentum)/momentum", "momentum/(1 - momentum)"]:
+        words = "momentum stands for 1 - momentum: the other convention of (18)"
+        return [Diagnosis("momentum", "1 - momentum", words)]
+    pairs = zip(span.terms, factors, strict=True)
+    return [_wrong(term, f) for term, f in pairs if f.text != ("0" if term.right == "0" else "1")]
+
+
+def _common(quantity: str, span: Span, factors: Sequence[Factor]) -> list[Diagnosis]:
+    """All terms off by one and the same factor."""
+    texts = {f.text for f, term in zip(factors, span.terms, strict=True) if term.right != "0"}
+    if len(texts) != 1 or texts & {"1", "0"}:
+        return [Diagnosis(quantity, "0", f"{quantity} is zero")] if texts == {"0"} else []
+    text = texts.pop()
+    why = cause(quantity, text)
+    words = f"the whole of {quantity} is {_times(text)}" + (f": {why}" if why else "")
+    return [Diagnosis(quantity, text, words)]
+
+
+def _times(factor: str) -> str:
+    if factor.startswith("?"):
+        return f"off by a factor that is not recognised {factor[2:]}"
+    return f"{factor} times what it should be"
+
+
+def _wrong(term: Term, factor: Factor) -> Diagnosis:
+    if term.right == "0":
+        words = f"a term {term.name} that does not belong there (times {factor.text})"
+        return Diagnosis(term.name, factor.text, words)
+    why = cause(term.name, factor.text)
+    what = "is missing" if factor.text == "0" else f"is {_times(factor.text)}"
+    return Diagnosis(term.name, factor.text, f"the term {term.name} {what}" + (f": {why}" if why else ""))
+
+
+def _strangers(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+    """One term exchanged for a foreign one, then one foreign term more, then two."""
+    for kept, chosen in _mixtures(quantity, span):
+        texts = [*(term.text for term in kept), *(f"{span.scale}*{text}" for text in chosen)]
+        if _fit(tries[0], texts, quantity) is None:
+            continue
+        rights = [*(term.right for term in kept), *["1"] * len(chosen)]
+        factors = _factors(tries, texts, rights, quantity)
+        if factors is not None:
+            found = _exchanged(span, kept, chosen, factors)
+            if found:
+                return found
+    return []
+
+
+def _mixtures(quantity: str, span: Span) -> Iterator[tuple[Sequence[Term], Sequence[str]]]:
+    for left_out, text in itertools.product(span.terms, span.strangers):
+        yield [term for term in span.terms if term is not left_out], [text]
+    for count in (1, 2) if quantity in ROWS else (1,):
+        for chosen in itertools.combinations(span.strangers, count):
+            yield span.terms, chosen
+
+
+def _exchanged(
+    span: Span, kept: Sequence[Term], chosen: Sequence[str], factors: Sequence[Factor]
+) -> list[Diagnosis]:
+    own = list(zip(kept, factors, strict=False))
+    lost = [term for term in span.terms if term not in kept and term.right != "0"]
+    lost += [term for term, factor in own if factor.text == "0" and term.right != "0"]
+    found = []
+    for text, factor in zip(chosen, factors[len(kept) :], strict=True):
+        if factor.text == "0":
+            continue
+        signed = text if factor.text == "1" else f"{factor.text}*{text}"
+        signed = f"-{text}" if factor.text == "-1" else signed
+        if len(lost) == 1:
+            words = f"where {lost[0].name} belongs stands {signed}"
+            found.append(Diagnosis(lost[0].name, signed, words))
+        else:
+            found.append(Diagnosis(text, signed, f"a term {signed} that does not belong there"))
+    known = {diagnosis.term for diagnosis in found}
+    rest = [_wrong(t, f) for t, f in own if f.text != "1" and t.name not in known and t.right != "0"]
+    return found + rest
+
+
+def _outside(quantity: str, span: Span) -> Diagnosis:
+    names = ", ".join(term.name for term in span.terms)
+    words = (
+        f"{quantity} lies outside the span of {names}, also with "
+        f"{', '.join(span.strangers[:4])}, … added: its structure is wrong, not a factor"
+    )
+    return Diagnosis(quantity, "?", words)
+
+
+__all__ = ["Diagnosis", "Number", "diagnose"]

@@ -1,0 +1,111 @@
+"""A formula under audit, whatever way it was handed in: names in, quantities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .audit_numbers import Number
+from .audit_points import CHANNELS, QUANTITIES, ROWS
+from .audit_text import NotAFormula, Text, parse
+
+Values = Mapping[str, Any]
+Run = Callable[[Values], Mapping[str, Any]]
+
+
+class WrongShape(Exception):
+    """The formula's value has a shape that the quantity cannot have."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """One or several quantities as functions of the documented names.
+
+    Attributes:
+        label: how it is named in reports.
+        exact: runs it over Numbers; None for code that cannot be run so.
+        floating: runs it over float64 arrays; None for text.
+        typed_eps: literals that were read as eps.
+        notes: what the reader should know about how it was run.
+    """
+
+    label: str
+    exact: Run | None
+    floating: Run | None = None
+    typed_eps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    mode: str = "train"
+    text: Text | None = None
+
+
+def from_text(quantity: str, text: str, mode: str = "train") -> Formula:
+    """Return the formula that a line of text states.
+
+    Args:
+        quantity: what it computes, such as "dx"; one of QUANTITIES[mode].
+        text: see `reference.audit_text`.
+
+    Raises:
+        NotAFormula: the text is no formula, or the quantity is unknown.
+    """
+    if quantity not in QUANTITIES[mode]:
+        known = " ".join(QUANTITIES[mode])
+        raise NotAFormula(f"quantity={quantity!r}: expected one of {known} in mode {mode}")
+    parsed = parse(text, quantity)
+    shown = " ".join(text.split())
+    label = f"{quantity} = {shown}" if len(parsed.statements) == 1 and "=" not in text else shown
+    return Formula(label, lambda given: {quantity: parsed.run(given)}, mode=mode, text=parsed)
+
+
+def shaped(quantity: str, value: Any, n: int, c: int) -> Any:
+    """Return the value as (n, c) or (1, c), what the quantity is.
+
+    Raises:
+        WrongShape: it has another shape; the message says what is probably missing.
+    """
+    rows = quantity in ROWS
+    if isinstance(value, (Number, int)) and not rows and c == 1:
+        return np.array([[value]], dtype=object)
+    array = np.asarray(value)
+    if rows and array.shape == (n, c):
+        return array
+    if not rows and array.shape in ((1, c), (c,)):
+        return array.reshape(1, c)
+    if not rows and array.shape == () and c == 1:
+        return array.reshape(1, 1)
+    wanted = f"(n, c) = ({n}, {c})" if rows else f"(c,) = ({c},)"
+    shape = tuple(int(size) for size in array.shape)
+    raise WrongShape(f"{quantity}: shape={shape}, expected {wanted}{_cause(rows, shape, n, c)}")
+
+
+def _cause(rows: bool, shape: tuple[int, ...], n: int, c: int) -> str:
+    if not rows and shape == (n, c):
+        return "; a sum over the rows is missing"
+    if not rows and shape == (n,):
+        return "; summed over the wrong axis"
+    if rows and shape in ((1, c), (c,)):
+        return "; a value per row is missing"
+    return ""
+
+
+def repeated(quantity: str, value: Any, n: int, c: int) -> Any:
+    """As `shaped`, but one row of text stands for n equal rows, as in the text's own algebra."""
+    if quantity in ROWS:
+        return np.broadcast_to(np.asarray(value, dtype=object), (n, c))
+    return shaped(quantity, value, n, c)
+
+
+__all__ = [
+    "CHANNELS",
+    "Formula",
+    "NotAFormula",
+    "Run",
+    "Values",
+    "WrongShape",
+    "from_text",
+    "repeated",
+    "shaped",
+]

@@ -1,0 +1,140 @@
+"""The smallest counterexample: integers with a rational root, to be checked by hand."""
+
+from __future__ import annotations
+
+import itertools
+import random as _random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+from typing import Any
+
+import numpy as np
+
+from . import exact
+from .audit_formula import Formula, WrongShape
+from .audit_numbers import Interval, value_of
+from .audit_points import Point, Question, as_numbers
+from .audit_verdict import CannotRun, compare, run_at
+
+LARGEST = 3
+TRIES = 1500
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """Inputs by name, and the value wanted and got, all exact and flat."""
+
+    inputs: dict[str, list[Fraction]]
+    n: int
+    wanted: list[Fraction]
+    got: list[str]
+    index: int  # the first place where they differ
+
+    def lines(self, quantity: str) -> list[str]:
+        """Return it as lines of text."""
+        shown = [f"{name} = {_shown(values)}" for name, values in self.inputs.items()]
+        return [
+            ", ".join(shown),
+            f"{quantity} should be {_shown(self.wanted)}",
+            f"the formula gives {', '.join(self.got)}",
+        ]
+
+
+def _shown(values: list[Fraction]) -> str:
+    text = ", ".join(map(str, values))
+    return text if len(values) == 1 else f"({text})"
+
+
+def smallest(formula: Formula, quantity: str, question: Question) -> Counterexample | None:
+    """Return the first wrong point in order of size, None where none of those tried is wrong."""
+    for point in itertools.islice(_points(question), TRIES):
+        over_numbers = as_numbers(point)
+        try:
+            value = run_at(formula, over_numbers.given)[quantity]
+            outcome, array = compare(formula, quantity, value, point)
+        except (ZeroDivisionError, CannotRun, WrongShape, KeyError, ValueError):
+            continue
+        if outcome == "wrong":
+            return _described(point, quantity, array)
+    return None
+
+
+def _points(question: Question) -> Iterator[Point]:
+    """Points by size: n, then the sum of |x| + |dy|, then gamma, eps; x starts with 0."""
+    for n in (2, 3, 4):
+        pairs = sorted(itertools.product(_vectors(n), _vectors(n, first=None)), key=_size)
+        per_n = itertools.islice(iter(pairs), TRIES // 4)
+        for (x, dy), (gamma, beta, more) in itertools.product(per_n, ((1, 0, 1), (2, 1, 1))):
+            if any(dy) and any(x):
+                yield _point(question, x, dy, gamma, beta, more)
+
+
+def _vectors(n: int, first: int | None = 0) -> list[tuple[int, ...]]:
+    largest = LARGEST if n < 4 else 2
+    values = range(-1, largest + 1) if n < 4 else range(largest + 1)
+    start = [values if first is None else [first]]
+    return list(itertools.product(*start, *[values] * (n - 1)))
+
+
+def _size(pair: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
+    return sum(abs(v) for vector in pair for v in vector), sum(v < 0 for vec in pair for v in vec)
+
+
+def _column(values: tuple[int, ...]) -> Any:
+    return exact.rationals([[value] for value in values])
+
+
+def _point(
+    question: Question, x: tuple[int, ...], dy: tuple[int, ...], gamma: int, beta: int, more: int
+) -> Point:
+    rows = _column(x)
+    mean = rows.sum(axis=0, keepdims=True) / len(x)
+    var = ((rows - mean) ** 2).sum(axis=0, keepdims=True) / len(x)
+    root = isqrt(int(var[0, 0])) + more
+    eps = root * root - var[0, 0]
+    if question.mode == "eval":
+        mean, var, eps = exact.rationals([[1]]), exact.rationals([[3]]), Fraction(1)
+    row = exact.rationals
+    batch = exact.Batch(rows, _column(dy), row([[gamma]]), row([[beta]]), eps, mean, var)
+    return Point(question, batch, _extras(question, batch, len(x)))
+
+
+def _extras(question: Question, batch: exact.Batch, n: int) -> dict[str, Any]:
+    """Small values for the names that only second derivatives and running statistics use."""
+    random = _random.Random(n)
+    draw = lambda: [[random.randint(0, 2)] for _ in range(n)]  # noqa: E731
+    extras: dict[str, Any] = {name: exact.rationals(draw()) for name in ("ddx", "tx")}
+    for name in ("ddgamma", "ddbeta", "tgamma", "tbeta", "running_mean", "running_var"):
+        extras[name] = exact.rationals([[1 if name.startswith("running") else 0]])
+    if question.mode == "eval":
+        extras |= {"running_mean": batch.running_mean, "running_var": batch.running_var}
+    return extras | {"momentum": Fraction(3, 4)}
+
+
+_USED = {
+    "ty": ("tx", "tgamma", "tbeta"),
+    "grad_x": ("ddx", "ddgamma", "ddbeta"),
+    "grad_gamma": ("ddx", "ddgamma", "ddbeta"),
+    "grad_dy": ("ddx", "ddgamma", "ddbeta"),
+    "new_running_mean": ("running_mean", "momentum"),
+    "new_running_var": ("running_var", "momentum"),
+}
+
+
+def _described(point: Point, quantity: str, array: Any) -> Counterexample:
+    names = ["x", "dy", "gamma", "beta", "eps", "mean", "var", "std", *_USED.get(quantity, ())]
+    inputs = {name: _flat(point.given[name]) for name in names}
+    wanted = _flat(point.truth(quantity))
+    values = [value_of(cell) for cell in np.ravel(array)]
+    index = next(i for i, (got, want) in enumerate(zip(values, wanted, strict=True)) if got != want)
+    return Counterexample(inputs, point.shape[0], wanted, [_text(v) for v in values], index)
+
+
+def _flat(value: Any) -> list[Fraction]:
+    return [Fraction(cell) for cell in np.ravel(np.asarray(value, dtype=object))]
+
+
+def _text(value: Any) -> str:
+    return f"about {float(value.middle):.6g}" if isinstance(value, Interval) else str(value)

@@ -1,0 +1,158 @@
+"""What each right formula is made of: its terms as text, their right factors, and likely strangers.
+
+A wrong formula of one of these quantities is, nearly always, the same terms with other factors, or
+with one term exchanged for a stranger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .audit_text import Text, parse
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term: the name it is called by, its text, and its right coefficient."""
+
+    name: str
+    text: str
+    right: str = "1"
+    strangers: tuple[str, ...] = ()  # what may stand in its place, times `scale`
+
+
+@dataclass(frozen=True)
+class Span:
+    """The right formula of a quantity as one line, taken apart into terms."""
+
+    line: str
+    terms: tuple[Term, ...]
+    strangers: tuple[str, ...] = ()
+    scale: str = "1"  # every stranger is multiplied by this
+
+
+def _term(name: str, text: str, right: str = "1") -> Term:
+    return Term(name, text, right)
+
+
+_DX_STRANGERS = (
+    "x*mean(dy*xhat)", "xhat*mean(dy*x)", "x*mean(dy*x)", "xhat*mean(dy)", "mean(dy*xhat)",
+    "mean(dy*x)", "x*mean(dy)", "dy*xhat", "dy*xhat**2", "dy*x", "y*mean(dy*xhat)",
+    "xhat*mean(dy*y)", "y*mean(dy*y)", "xhat**2*mean(dy)", "xhat**2*mean(dy*xhat)",
+    "xhat*mean(dy*xhat**2)", "mean(dy*xhat**2)", "xhat", "x", "xhat**0",
+)  # fmt: skip
+
+
+def _three(v: str) -> tuple[Term, ...]:
+    """The three paths of (15), for dy, tx or ddx."""
+    return (
+        _term(v, f"gamma*rstd*{v}"),
+        _term(f"mean({v})", f"gamma*rstd*mean({v})", "-1"),
+        _term(f"xhat*mean({v}*xhat)", f"gamma*rstd*xhat*mean({v}*xhat)", "-1"),
+    )
+
+
+def _strangers(v: str) -> tuple[str, ...]:
+    return tuple(text.replace("dy", v) for text in _DX_STRANGERS)
+
+
+def _line(v: str) -> str:
+    return f"gamma*rstd*({v} - mean({v}) - xhat*mean({v}*xhat))"
+
+
+_GX = "gamma*rstd**2"
+_SECOND = (
+    _term("xhat*mean(ddx*dy)", f"{_GX}*xhat*mean(ddx*dy)", "-1"),
+    _term("xhat*mean(ddx)*mean(dy)", f"{_GX}*xhat*mean(ddx)*mean(dy)"),
+    _term("xhat*p*q", f"{_GX}*xhat*mean(ddx*xhat)*mean(dy*xhat)", "3"),
+    _term("q*ddx", f"{_GX}*mean(dy*xhat)*ddx", "-1"),
+    _term("q*mean(ddx)", f"{_GX}*mean(dy*xhat)*mean(ddx)"),
+    _term("p*dy", f"{_GX}*mean(ddx*xhat)*dy", "-1"),
+    _term("p*mean(dy)", f"{_GX}*mean(ddx*xhat)*mean(dy)"),
+    _term("ddgamma*dy", "ddgamma*rstd*dy"),
+    _term("ddgamma*mean(dy)", "ddgamma*rstd*mean(dy)", "-1"),
+    _term("ddgamma*xhat*q", "ddgamma*rstd*xhat*mean(dy*xhat)", "-1"),
+)
+_SECOND_LINE = (
+    "p = mean(ddx*xhat); q = mean(dy*xhat); a = mean(ddx*dy) - mean(ddx)*mean(dy); "
+    "grad_x = -gamma*rstd**2*(xhat*(a - 3*p*q) + q*(ddx - mean(ddx)) + p*(dy - mean(dy)))"
+    " + ddgamma*rstd*(dy - mean(dy) - xhat*q)"
+)
+_SUM_STRANGERS = (
+    "sum(dy)", "sum(dy*x)", "sum(dy*y)", "sum(dy*xhat)", "sum(dy*xhat**2)", "sum(dy**2)", "mean(x)",
+    "mean(xhat**0)",
+)  # fmt: skip
+
+
+def _one(name: str, text: str, right: str, line: str) -> Span:
+    strangers = tuple(s for s in _SUM_STRANGERS if s != name)
+    return Span(line, (_term(name, text, right),), strangers)
+
+
+def _affine(v: str, tail: tuple[Term, ...], line: str) -> Span:
+    return Span(line, (*_three(v), *tail), _strangers(v), "gamma*rstd")
+
+
+def _running(quantity: str, old: str, new: str, kept: str, right_new: str) -> Span:
+    renewed = "(1 - momentum)" if kept == "momentum" else "momentum"
+    terms = (_term(old, f"{kept}*{old}"), _term(new, f"{renewed}*{new}", right_new))
+    line = f"{quantity} = {kept}*{old} + {renewed}*{new}"
+    if right_new != "1":
+        line += f"*{right_new}"
+    return Span(line, terms, ("std", "mean", "var", "momentum"))
+
+
+TRAIN = {
+    "dx": Span(_line("dy"), _three("dy"), _DX_STRANGERS, "gamma*rstd"),
+    "dgamma": _one("sum(dy*xhat)", "sum(dy*xhat)", "1", "sum(dy*xhat)"),
+    "dbeta": _one("sum(dy)", "sum(dy)", "1", "sum(dy)"),
+    "dxhat": Span("gamma*dy", (_term("dy", "gamma*dy"),), ("dy*xhat", "dy*x", "mean(dy)")),
+    "dstd": _one("sum(dy*xc)", "gamma*sum(dy*xc)*rstd**2", "-1", "-sum(gamma*dy*xc)/std**2"),
+    "dvar": _one("sum(dy*xc)", "gamma*sum(dy*xc)*rstd**3", "-1/2",
+                 "-sum(gamma*dy*xc)/(2*std**3)"),
+    "dmean": _one("sum(dy)", "gamma*rstd*sum(dy)", "-1", "-gamma*rstd*sum(dy)"),
+    "dxc": Span("gamma*rstd*(dy - xhat*mean(dy*xhat))", (_three("dy")[0], _three("dy")[2]),
+                _DX_STRANGERS, "gamma*rstd"),
+    "mean": Span("sum(x)/n", (_term("mean(x)", "mean"),), ("var", "std")),
+    "var": Span("sum((x - mean)**2)/n", (_term("mean(xc**2)", "var"),), ("mean**2", "eps", "std")),
+    "std": Span("sqrt(var + eps)", (_term("std", "std"),), ("var", "eps", "mean")),
+    "rstd": Span("1/sqrt(var + eps)", (_term("rstd", "rstd"),), ("var", "eps", "mean")),
+    "xc": Span("x - mean", (_term("x", "x"), _term("mean", "mean*xhat**0", "-1")), ("dy",)),
+    "xhat": Span("(x - mean)/std", (_term("xhat", "xhat"),), ("xhat**0", "x**2")),
+    "y": Span("gamma*xhat + beta", (_term("gamma*xhat", "gamma*xhat"),
+                                    _term("beta", "beta*xhat**0")), ("x**2", "dy")),
+    "ty": _affine("tx", (_term("tgamma", "tgamma*xhat"), _term("tbeta", "tbeta*xhat**0")),
+                  f"{_line('tx')} + tgamma*xhat + tbeta"),
+    "grad_dy": _affine("ddx", (_term("ddgamma", "ddgamma*xhat"), _term("ddbeta", "ddbeta*xhat**0")),
+                       f"{_line('ddx')} + ddgamma*xhat + ddbeta"),
+    "grad_gamma": Span(
+        "n*rstd*(mean(ddx*dy) - mean(ddx)*mean(dy) - mean(ddx*xhat)*mean(dy*xhat))",
+        (_term("mean(ddx*dy)", "n*rstd*mean(ddx*dy)"),
+         _term("mean(ddx)*mean(dy)", "n*rstd*mean(ddx)*mean(dy)", "-1"),
+         _term("p*q", "n*rstd*mean(ddx*xhat)*mean(dy*xhat)", "-1")),
+        ("sum(ddgamma*dy)", "sum(ddgamma*dy*xhat)", "sum(ddx)", "sum(dy)")),
+    "grad_x": Span(_SECOND_LINE, _SECOND, ("mean(ddx*dy)", "ddgamma*xhat", "ddx*dy*xhat")),
+}  # fmt: skip
+EVAL = {
+    "dx": Span("gamma*rstd*dy", (_term("dy", "gamma*rstd*dy"), _term("mean(dy)",
+               "gamma*rstd*mean(dy)", "0"), _term("xhat*mean(dy*xhat)",
+               "gamma*rstd*xhat*mean(dy*xhat)", "0")), _DX_STRANGERS, "gamma*rstd"),
+    **{name: TRAIN[name] for name in ("dgamma", "dbeta", "dxhat", "xhat", "xc", "y", "std", "rstd")},
+}  # fmt: skip
+
+
+def span_of(quantity: str, mode: str, momentum: str, running_var: str) -> Span | None:
+    """Return the span of a quantity, None where none is listed."""
+    if quantity.startswith("new_running"):
+        kept = "momentum" if momentum == "keep" else "(1 - momentum)"
+        unbiased = quantity == "new_running_var" and running_var == "unbiased"
+        name = quantity.removeprefix("new_running_")
+        return _running(quantity, f"running_{name}", name, kept, "n/(n - 1)" if unbiased else "1")
+    return (TRAIN if mode == "train" else EVAL).get(quantity)
+
+
+@lru_cache(maxsize=512)
+def parsed(text: str) -> Text:
+    """Return the parsed text of a term."""
+    return parse(text)

@@ -1,0 +1,250 @@
+"""Equal or not, over rationals at random points, with the probability of a wrong "equal".
+
+Two rational functions that agree at a random point of S x S x ... are the same, but with a
+probability of at most degree / |S| (Schwartz 1980, Zippel 1979), when the code does not branch on
+the data.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from .audit_formula import Formula, NotAFormula, Values, WrongShape, repeated, shaped
+from .audit_numbers import Degree, Events, Interval, Number, TurnedFloat, record_into, value_of
+from .audit_points import Point, Question, as_numbers, degree_point, draw_point
+
+SIZES = tuple(range(2, 17))
+CHANNEL_COUNTS = (1, 2)
+POINTS = 2
+BITS = 64
+MAX_DEGREE = 1 << 20
+MAX_BITS = 1 << 22
+
+
+class CannotRun(Exception):
+    """The formula does not run over exact numbers; the message says why."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Where a quantity was found wrong: the point, and a sentence if values do not tell."""
+
+    point: Point
+    message: str = ""
+
+
+@dataclass
+class Finding:
+    """What is known of one quantity so far."""
+
+    quantity: str
+    mismatch: Mismatch | None = None
+    undecided: str = ""  # why no verdict is possible
+    log2_probability: float = -float("inf")  # of the worst n
+    degree: int = 0
+
+
+@dataclass
+class Verdict:
+    """All quantities of one formula, what was tried, and what was met on the way."""
+
+    formula: Formula
+    question: Question
+    seed: int
+    findings: dict[str, Finding] = field(default_factory=dict)
+    sizes: tuple[int, ...] = ()
+    log: Events = field(default_factory=Events)
+
+
+@lru_cache(maxsize=512)
+def point_at(seed: int, question: Question, n: int, c: int, index: int) -> tuple[Point, Point]:
+    """Return a random point over Fractions, and the same over Numbers."""
+    random = _random.Random(f"{seed}-{question}-{n}-{c}-{index}")
+    point = draw_point(random, question, n, c, BITS)
+    return point, as_numbers(point)
+
+
+@lru_cache(maxsize=512)
+def _degrees_at(
+    seed: int, question: Question, n: int, c: int, values: bool
+) -> tuple[Point, dict[str, int]]:
+    return degree_point(point_at(seed, question, n, c, 0)[0], values=values), {}
+
+
+def run_at(formula: Formula, given: Values) -> Mapping[str, Any]:
+    """Run the formula over Numbers.
+
+    Raises:
+        CannotRun: it needs floats, or raises.
+        ZeroDivisionError: it divides by zero at this point.
+    """
+    if formula.exact is None:
+        raise CannotRun("its source cannot be made exact")
+    try:
+        with np.errstate(all="ignore"):
+            return formula.exact(given)
+    except (ZeroDivisionError, NotAFormula):
+        raise
+    except TurnedFloat as error:
+        raise CannotRun(str(error)) from None
+    except Exception as error:
+        raise CannotRun(f"{type(error).__name__}: {error}") from None
+
+
+def compare(
+    formula: Formula, quantity: str, value: Any, point: Point
+) -> tuple[str, Any]:
+    """Return ("equal" | "wrong" | "near", the formula's value).
+
+    Raises:
+        WrongShape: the value has not the quantity's shape.
+        CannotRun: the value holds floats.
+    """
+    n, c = point.shape
+    array = (repeated if formula.text else shaped)(quantity, value, n, c)
+    outcomes = {_cell(got, want) for got, want in zip(array.flat, point.truth(quantity).flat,
+                                                     strict=True)}  # fmt: skip
+    for outcome in ("wrong", "near"):
+        if outcome in outcomes:
+            return outcome, array
+    return "equal", array
+
+
+def _cell(got: Any, wanted: Fraction) -> str:
+    if isinstance(got, (float, np.floating)):
+        raise CannotRun("its result is a float")
+    value = value_of(got)
+    if value is None:
+        raise CannotRun(f"its result holds {type(got).__name__}")
+    if isinstance(value, Interval):
+        return "near" if value.lower <= wanted <= value.upper else "wrong"
+    return "equal" if value == wanted else "wrong"
+
+
+def judge(
+    formula: Formula,
+    question: Question,
+    seed: int,
+    sizes: Sequence[int] = SIZES,
+    channels: Sequence[int] = CHANNEL_COUNTS,
+) -> Verdict:
+    """Try the formula at every size until each quantity is wrong or all points are used.
+
+    Raises:
+        CannotRun: it cannot be run over exact numbers.
+        NotAFormula: it grows beyond all measure.
+    """
+    verdict = Verdict(formula, question, seed)
+    record_into(verdict.log)
+    _guard(formula, question, seed)
+    for n in sizes:
+        if question.running_var == "unbiased" and n < 2:
+            continue
+        for c in channels:
+            _try_size(verdict, n, c)
+        verdict.sizes += (n,)
+        if all(finding.mismatch for finding in verdict.findings.values()):
+            break
+    return verdict
+
+
+def _guard(formula: Formula, question: Question, seed: int) -> None:
+    """Refuse text whose value would be of monstrous size, by running it on degrees alone."""
+    if formula.text is None:
+        return
+    point, _ = _degrees_at(seed, question, 2, 1, False)
+    for name, value in run_at(formula, point.given).items():
+        for cell in np.ravel(np.asarray(value, dtype=object)):
+            size = cell.value if isinstance(cell, Number) else None
+            if isinstance(size, Degree) and (size.num > MAX_DEGREE or size.bits > MAX_BITS):
+                raise NotAFormula(
+                    f"formula={name}: its value has degree {size.num}, expected at most "
+                    f"{MAX_DEGREE}; use smaller powers"
+                )
+
+
+def _try_size(verdict: Verdict, n: int, c: int) -> None:
+    for index in range(POINTS):
+        point, over_numbers = point_at(verdict.seed, verdict.question, n, c, index)
+        _try_point(verdict, point, over_numbers)
+    open_ones = [f for f in verdict.findings.values() if not f.mismatch]
+    if open_ones:
+        _bound(verdict, open_ones, n, c)
+
+
+def _try_point(verdict: Verdict, point: Point, over_numbers: Point) -> None:
+    try:
+        outputs = run_at(verdict.formula, over_numbers.given)
+    except ZeroDivisionError:
+        for quantity in verdict.findings or ["dx"]:
+            finding = verdict.findings.setdefault(quantity, Finding(quantity))
+            finding.mismatch = finding.mismatch or Mismatch(point, "it divides by zero")
+        return
+    for quantity, value in outputs.items():
+        finding = verdict.findings.setdefault(quantity, Finding(quantity))
+        if finding.mismatch is None:
+            _note(verdict, finding, value, point)
+
+
+def _note(verdict: Verdict, finding: Finding, value: Any, point: Point) -> None:
+    try:
+        outcome, _ = compare(verdict.formula, finding.quantity, value, point)
+    except WrongShape as error:
+        finding.mismatch = Mismatch(point, str(error))
+        return
+    if outcome == "near":
+        finding.undecided = "a root in it is not rational; it agrees to 2**-200"
+    if outcome == "wrong":
+        finding.mismatch = Mismatch(point)
+        if verdict.log.absorbed:  # a float of few bits may have been rounded to it
+            floats = ", ".join(map(str, sorted(verdict.log.absorbed)))
+            raise CannotRun(f"floats ({floats}) took part and the values differ")
+
+
+def _bound(verdict: Verdict, findings: list[Finding], n: int, c: int) -> None:
+    """Bound the probability that these findings are wrong at this n, from degrees."""
+    degrees = _degrees(verdict, n, c)
+    for finding in findings:
+        degree = degrees.get(finding.quantity)
+        if degree is None:
+            finding.undecided = "its degree could not be found, so no probability can be stated"
+            continue
+        finding.degree = max(finding.degree, degree)
+        logarithm = POINTS * (log2(max(degree, 1)) - BITS)
+        finding.log2_probability = max(finding.log2_probability, logarithm)
+
+
+def _degrees(verdict: Verdict, n: int, c: int) -> dict[str, int]:
+    """Return for each quantity a bound of the degree of (formula - truth)'s numerator."""
+    values = verdict.formula.text is None
+    point, truths = _degrees_at(verdict.seed, verdict.question, n, c, values)
+    record_into(Events())
+    found: dict[str, int] = {}
+    try:
+        outputs = run_at(verdict.formula, point.given)
+        for quantity, value in outputs.items():
+            if quantity not in truths:
+                truths[quantity] = _largest(point.truth(quantity))
+            found[quantity] = _largest(value) + truths[quantity]
+    except (CannotRun, ZeroDivisionError):
+        return {}
+    finally:
+        record_into(verdict.log)
+    return found
+
+
+def _largest(value: Any) -> int:
+    """Return the largest of numerator and denominator degrees over all cells.
+
+    The numerator of p/q - r/s is p s - r q: its degree is at most the sum of the two.
+    """
+    cells = [value_of(cell) for cell in np.ravel(np.asarray(value, dtype=object))]
+    return max((max(d.num, d.below) for d in cells if isinstance(d, Degree)), default=0)

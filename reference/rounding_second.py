@@ -1,0 +1,142 @@
+"""The tolerances of forward mode, double backward, folding and the merging of shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import forms
+from .ball import Ball, Precision
+from .double import Array
+from .float64 import Reference
+from .rounding import Spread, rstd_spread
+
+
+def _mean(a: Array) -> Array:
+    return np.add.reduce(a, axis=0, keepdims=True) / a.shape[0]
+
+
+def _balls(p: Precision, *values: Any) -> list[Ball]:
+    return [Ball(np.asarray(value), None, p) for value in values]
+
+
+def _first_order(
+    v: Array, gamma: Array, weight_gamma: Array, ref: Reference, spread: Spread
+) -> Array:
+    """Return how far the statistics move gamma J v + xhat * weight_gamma, (n, c).  # (45)"""
+    xhat, off = np.abs(ref.xhat), spread.mean * ref.rstd
+    mean_v, along = _mean(v), _mean(v * ref.xhat)
+    by_rstd = spread.rstd * (np.abs(v - mean_v) + 3 * xhat * np.abs(along))
+    by_mean = off * (np.abs(along) + (xhat + off) * np.abs(mean_v))
+    moved = np.abs(gamma) * ref.rstd * (1 + spread.rstd) ** 3 * (by_rstd + by_mean)
+    return np.asarray(moved + np.abs(weight_gamma) * (xhat * spread.rstd + off * (1 + spread.rstd)))
+
+
+def tangent_radius(
+    x: Array,
+    tangents: tuple[Array, Array, Array],
+    ref: Reference,
+    gamma: Array,
+    spread: Spread,
+    p: Precision,
+) -> Array:
+    """Return the radius of ty, (n, c); also that of the double backward by dy.  # (21), (22)"""
+    tx, tgamma, tbeta = tangents
+    moved = _first_order(tx, gamma, tgamma, ref, spread)
+    tx_, x_, gamma_, mean, rstd = _balls(p, tx, x, gamma, ref.mean, ref.rstd)
+    rest = (x_ - mean) * rstd * Ball(tgamma, None, p) + Ball(tbeta, None, p)
+    local = np.maximum.reduce(
+        [(form(tx_, x_, gamma_, mean, rstd) + rest).radius for form in forms.INPUT_GRADIENT]
+    )
+    return np.asarray(moved + local)
+
+
+def second_radii(
+    x: Array,
+    dy: Array,
+    seconds: tuple[Array, Array, Array],
+    ref: Reference,
+    gamma: Array,
+    spread: Spread,
+    p: Precision,
+) -> dict[str, Array]:
+    """Return the radii of the double backward by x, gamma and dy.  # (22) to (24)"""
+    ddx, ddgamma, ddbeta = seconds
+    by_x = _moved_by_x(dy, ddx, gamma, ref, spread) + _first_order(dy, ddgamma, 0 * gamma, ref, spread)
+    one = np.ones_like(gamma)
+    by_gamma = (np.abs(ddx) * _first_order(dy, one, 0 * gamma, ref, spread)).sum(0, keepdims=True)
+    ddx_, ddgamma_, dy_, x_, gamma_, mean, rstd = _balls(
+        p, ddx, ddgamma, dy, x, gamma, ref.mean, ref.rstd
+    )
+    local_x = forms.second_by_x(ddx_, ddgamma_, dy_, x_, gamma_, mean, rstd).radius
+    local_gamma = forms.second_by_gamma(ddx_, dy_, x_, mean, rstd).radius
+    return {
+        "ddx_x": p.stored(ref.ddx_x, by_x + local_x),
+        "ddx_gamma": by_gamma + local_gamma,
+        "ddx_dy": p.stored(ref.ddx_dy, tangent_radius(x, seconds, ref, gamma, spread, p)),
+    }
+
+
+def _moved_by_x(
+    dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spread
+) -> Array:
+    """Return how far the statistics move (24): it is of degree 3 and 5 in rstd, 1 and 3 in mean."""
+    mean_v, mean_g = _mean(ddx), _mean(dy)
+    v, g, xhat = ddx - mean_v, dy - mean_g, ref.xhat
+    p, q, a = _mean(v * xhat), _mean(g * xhat), _mean(v * g)
+    off = spread.mean * ref.rstd
+    size = np.abs(xhat) + off
+    by_rstd = np.abs(3 * xhat * a) + np.abs(15 * xhat * p * q) + 3 * (np.abs(v * q) + np.abs(g * p))
+    along_v, along_g = np.abs(mean_v), np.abs(mean_g)
+    by_mean = np.abs(a - 3 * p * q) + 3 * size * (along_v * np.abs(q) + along_g * np.abs(p))
+    by_mean = by_mean + along_g * np.abs(v) + along_v * np.abs(g) + 3 * size * off * along_v * along_g
+    growth = (1 + spread.rstd) ** 5
+    moved = growth * (spread.rstd * by_rstd + off * by_mean)
+    return np.asarray(np.abs(gamma) * ref.rstd**2 * moved)
+
+
+def folding_radii(
+    weight: Array,
+    bias: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+    p: Precision,
+) -> tuple[Array, Array, Array, Array]:
+    """Return weight, its radius, bias and its radius after folding, outputs last.  # (27)
+
+    Args:
+        weight: (k, out), all that belongs to one output in a column.
+        bias, gamma, beta, mean, var: (1, out).
+    """
+    rstd = 1 / np.sqrt(var + eps)
+    scale = Ball(gamma, None, p) * Ball(rstd, rstd * (rstd_spread(var, 0.0, eps, p) + p.u), p)
+    new_weight = Ball(weight, None, p) * scale
+    bias_, mean_, beta_ = _balls(p, bias, mean, beta)
+    direct = (bias_ - mean_) * scale + beta_
+    late = bias_ * scale + (beta_ - mean_ * scale)
+    return new_weight.value, new_weight.radius, direct.value, np.maximum(direct.radius, late.radius)
+
+
+def merged_radii(
+    counts: Array, means: Array, variances: Array, p: Precision
+) -> tuple[Array, Array, Array, Array]:
+    """Return mean, its radius, biased variance and its radius of a union of shards.  # (25)
+
+    Args:
+        counts: (k, 1), all positive; means, variances: (k, c).
+    """
+    k, share = counts.shape[0], counts / counts.sum()
+    mean = (share * means).sum(axis=0, keepdims=True)
+    off = means - mean
+    var = (share * (variances + off * off)).sum(axis=0, keepdims=True)
+    order = p.terms(k) + 6 * p.u
+    size = (share * np.abs(means)).sum(axis=0, keepdims=True)
+    around = (share * np.abs(off)).sum(axis=0, keepdims=True)
+    mean_radius = (order + p.sum_u) * size + 4 * p.u * k * around
+    chain = 2 * np.minimum(k * around, np.abs(off).max(axis=0, keepdims=True))
+    var_radius = (order + 3 * p.u) * var + 4 * mean_radius * chain + mean_radius**2 + p.eta
+    return mean, mean_radius + p.eta, var, var_radius
