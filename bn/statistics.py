@@ -31,8 +31,10 @@ class Statistics:
 
     def rstd(self, eps: float) -> Float64:
         """1 / sqrt(var + eps), (4); 0 where var = eps = 0, so that y = beta there."""
-        std = np.sqrt(self.var + eps)  # (c,) (4)
-        return np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
+        rstd: Float64 = 1 / np.sqrt(self.var + eps)  # (c,) (4)
+        if eps == 0:
+            rstd[self.var == 0] = 0
+        return rstd
 
 
 def batch_statistics(x: Array, dtype: DType) -> Statistics:
@@ -61,8 +63,8 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
         near = np.where(far, (pivot + rest).astype(dtype), 0.0)
         pivot, rest = near, rest + (pivot - near)
     np.maximum(var, 0.0, out=var)
-    bad = ~np.isfinite(var)
-    var[bad] = rest[bad] = np.nan
+    if not (good := np.isfinite(var)).all():
+        var[~good] = rest[~good] = np.nan
     return Statistics(n, pivot, rest, var)
 
 
@@ -75,7 +77,7 @@ def running_statistics(running_mean: Array, running_var: Array) -> Statistics:
 
 def working_dtype(dtype: DType) -> DType:
     """float64 for float64, else float32."""
-    return FLOAT64 if dtype == FLOAT64 else FLOAT32
+    return FLOAT64 if dtype.itemsize == 8 else FLOAT32
 
 
 def running_average(running: Array, batch: Float64, momentum: float, n: int) -> Array:

@@ -172,9 +172,16 @@ def _magnitude(r: Recipe, rng: np.random.Generator, n: int, c: int, eps: float) 
 
 
 def _constant_channel(r: Recipe, rng: np.random.Generator, n: int, c: int, eps: float) -> Array:
-    """Every other channel, the first among them, is constant."""
+    """Every other channel, the first among them, is constant at some multiples of sqrt(eps)."""
     x = _unit(r, rng, n, c)
-    x[:, ::2] = _integers(rng, 1 << min(r.bits, 4), (1, (c + 1) // 2))
+    x[:, ::2] = _integers(rng, 1 << min(r.bits, 4), (1, (c + 1) // 2)) * math.sqrt(eps)
+    return x
+
+
+def _far_constant(r: Recipe, rng: np.random.Generator, n: int, c: int, eps: float) -> Array:
+    """Every other channel, the first among them, is a constant integer, however small eps is."""
+    x = _unit(r, rng, n, c)
+    x[:, ::2] = _integers(rng, 1 << min(r.bits, 10), (1, (c + 1) // 2))
     return x
 
 
@@ -216,6 +223,7 @@ REGIMES: dict[str, Regime] = {
     "variance_above_eps": Regime(_large_variance),
     "magnitude": Regime(_magnitude, ill_conditioned=True),
     "constant_channel": Regime(_constant_channel),
+    "far_constant_channel": Regime(_far_constant, ill_conditioned=True),
     "outlier": Regime(_outlier),
     "mixed_scales": Regime(_mixed_scales),
     "not_finite": Regime(_not_finite),

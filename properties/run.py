@@ -102,7 +102,7 @@ class _Tally:
         if decisive:
             self.decisive += 1
             dtype = case.recipe.dtype
-            self.strengths[dtype] = min(self.strengths.get(dtype, np.inf), outcome.strength)
+            self.strengths[dtype] = min(self.strengths.get(dtype, np.inf), outcome.strength())
         self.tick()
 
 
@@ -206,8 +206,8 @@ def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: i
             return
         outcome = Outcome(
             max((o.worst for o, _ in judged), default=0.0),
-            min((o.strength for o, seen in judged if seen), default=np.inf),
             any(o.undecided for o, _ in judged),
+            claims=tuple(claim for o, seen in judged if seen for claim in o.claims),
         )
         tally.end((outcome, any(seen for _, seen in judged)), held[0])
 

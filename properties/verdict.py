@@ -52,79 +52,64 @@ class Failure:
 class Outcome:
     """What the claims of one example came to.
 
-    worst is the largest error as a multiple of its radius; strength the least relative error that
-    would have been seen (0 where bits are compared); undecided says that some radius was infinite.
+    worst is the largest error as a multiple of its radius; undecided says that some radius was
+    infinite.
     """
 
     worst: float = 0.0
-    strength: float = np.inf
     undecided: bool = False
     failure: Failure | None = None
     claims: tuple[Claim, ...] = field(default=(), repr=False)
 
+    def strength(self) -> float:
+        """Return the least relative error that would have been seen; 0 where bits are compared."""
+        measured = [claim for claim in self.claims if not claim.bits]
+        with np.errstate(all="ignore"):
+            return min((_strength(claim) for claim in measured), default=0.0)
+
 
 def _differences(claim: Claim) -> tuple[Array, Array]:
     """Return |got - want| and the radius; equal infinities agree, a stray NaN is infinitely far."""
-    got, want = (np.asarray(a, dtype=np.float64) for a in (claim.got, claim.want))
-    got, want, radius = np.broadcast_arrays(got, want, np.asarray(claim.radius, dtype=np.float64))
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(got - want)
+    got, want = np.asarray(claim.got, dtype=np.float64), np.asarray(claim.want, dtype=np.float64)
+    radius = np.asarray(claim.radius, dtype=np.float64)
+    error = np.abs(got - want)
+    same = got == want
     if claim.bits:
-        both_nan = np.isnan(got) & np.isnan(want)
-        error = np.where((got == want) | both_nan, 0.0, error)
-    else:
-        error = np.where(got == want, 0.0, error)
+        same = same | (np.isnan(got) & np.isnan(want))
+    error = np.where(same, 0.0, error)
     return np.where(np.isnan(error), np.inf, error), radius
 
 
 def judge(claims: Iterable[Claim]) -> Outcome:
     """Return what the claims of one example come to."""
     claims = tuple(claims)
+    worst, undecided, failure = 0.0, False, None
     with np.errstate(all="ignore"):
-        return _judge(claims)
-
-
-def _judge(claims: tuple[Claim, ...]) -> Outcome:
-    worst, strength, undecided, failure = 0.0, np.inf, False, None
-    for claim in claims:
-        error, radius = _differences(claim)
-        if error.size == 0:
-            continue
-        open_ = ~np.isfinite(radius)
-        undecided = undecided or bool(open_.any())
-        ratio = np.where(error > 0, error / radius, 0.0)
-        ratio = np.where(open_, 0.0, ratio)
-        top = float(ratio.max())
-        if top > worst:
-            worst = top
-            if top > 1.0:
-                failure = _failure(claim, error, radius, ratio)
-        if not claim.bits:
-            strength = min(strength, _strength(claim, radius))
-    if all(claim.bits for claim in claims):
-        strength = 0.0
-    return Outcome(worst, strength, undecided, failure, claims)
+        for claim in claims:
+            error, radius = _differences(claim)
+            if error.size == 0:
+                continue
+            closed = np.isfinite(radius)
+            undecided = undecided or not closed.all()
+            ratio = np.where(closed & (error > 0), error / radius, 0.0)
+            top = float(ratio.max())
+            if top > worst:
+                worst = top
+                if top > 1.0:
+                    failure = _failure(claim, error, radius, ratio)
+    return Outcome(worst, undecided, failure, claims)
 
 
 def _failure(claim: Claim, error: Array, radius: Array, ratio: Array) -> Failure:
     index = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
-    got = np.broadcast_to(np.asarray(claim.got, dtype=np.float64), ratio.shape)
-    want = np.broadcast_to(np.asarray(claim.want, dtype=np.float64), ratio.shape)
-    return Failure(
-        claim.quantity,
-        index,
-        float(got[index]),
-        float(want[index]),
-        float(error[index]),
-        float(radius[index]),
-    )
+    arrays = (claim.got, claim.want, error, radius)
+    at = (float(np.broadcast_to(np.asarray(a, dtype=np.float64), ratio.shape)[index]) for a in arrays)
+    return Failure(claim.quantity, index, *at)
 
 
-def _strength(claim: Claim, radius: Array) -> float:
+def _strength(claim: Claim) -> float:
     """Return the least relative error that exceeds twice the radius at some element."""
     scale = np.abs(np.asarray(claim.want if claim.scale is None else claim.scale, dtype=np.float64))
-    scale, radius = np.broadcast_arrays(scale, radius)
-    usable = (scale > 0) & np.isfinite(radius) & np.isfinite(scale)
-    if not usable.any():
-        return float(np.inf)
-    return float((2 * radius[usable] / scale[usable]).min())
+    relative = 2 * np.asarray(claim.radius, dtype=np.float64) / scale
+    usable = np.isfinite(relative) & (scale > 0)
+    return float(relative[usable].min()) if usable.any() else float(np.inf)

@@ -1,8 +1,8 @@
 """Audit of gradient formulas: equal to the derivation or not, and if not, which term is wrong.
 
-    from reference import audit
-    report = audit.audit(audit.from_text("dx", "gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))"))
-    print(report.text())
+from reference import audit
+report = audit.audit(audit.from_text("dx", "gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))"))
+print(report.text())
 """
 
 from __future__ import annotations
@@ -103,14 +103,12 @@ def _explained(
 
 def _zero_terms(verdict: Verdict) -> tuple[str, ...]:
     zero = [text for text, always in verdict.log.sums.items() if always]
-    return tuple(
-        f"{text} {ZERO_TERM if _DEVIATIONS.search(text) else ZERO_SUM}" for text in zero
-    )
+    first_power = [bool(_DEVIATIONS.search(text)) and "**" not in text for text in zero]
+    pairs = zip(zero, first_power, strict=True)
+    return tuple(f"{text} {ZERO_TERM if linear else ZERO_SUM}" for text, linear in pairs)
 
 
-def _opaque(
-    formula: Formula, question: Question, seed: int, eps: float | None, why: str
-) -> Report:
+def _opaque(formula: Formula, question: Question, seed: int, eps: float | None, why: str) -> Report:
     if formula.floating is None:
         undecided = Result(formula.label, "unknown", message=why)
         return Report(formula.label, question.mode, True, seed, (undecided,))

@@ -69,5 +69,7 @@ _BY_TERM = {
 def cause(term: str, factor: str) -> str:
     """Return why this term most likely has this factor, "" if no usual mistake is known."""
     for v in ("tx", "ddx"):
-        term = {f"mean({v})": "mean(dy)", f"xhat*mean({v}*xhat)": "xhat*mean(dy*xhat)"}.get(term, term)
+        term = {f"mean({v})": "mean(dy)", f"xhat*mean({v}*xhat)": "xhat*mean(dy*xhat)"}.get(
+            term, term
+        )
     return _BY_TERM.get(term, {}).get(factor) or _SHARED.get(factor, "")

@@ -1,4 +1,4 @@
-"""NumPy files under audit: a function, a contract implementation, or a layer of the seed's shape."""
+"""NumPy files under audit: a function, a contract implementation, a layer of the seed's shape."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ ALIASES: dict[str, str] = {
         "n": "N m M batch_size",
     }.items()
     for alias in [name, *aliases.split()]
-} | {
-    name: name
-    for name in (
-        "momentum running_mean running_var ddx ddgamma ddbeta tx tgamma tbeta".split()
-    )
-}  # fmt: skip
+}
+_SAME = (
+    "momentum", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta",
+)  # fmt: skip
+ALIASES |= {name: name for name in _SAME}
 RETURNS = {
     "forward": ("y",),
     "double_backward": ("grad_x", "grad_gamma", "grad_dy"),
@@ -127,7 +126,9 @@ def from_file(
         return [_layer(module, name)]
     if not callable(target):
         offered = ", ".join(_candidates(module)) or "none"
-        raise NotAFormula(f"name={name!r}: no such function in {module.path.name}; it has {offered}")
+        raise NotAFormula(
+            f"name={name!r}: no such function in {module.path.name}; it has {offered}"
+        )
     return [_function(module, name, tuple(returns), mode)]
 
 
@@ -193,7 +194,10 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:
     for parameter, kind in signature.items():
         if parameter in ALIASES:
             meant[parameter] = ALIASES[parameter]
-        elif kind.default is kind.empty and kind.kind not in (kind.VAR_KEYWORD, kind.VAR_POSITIONAL):
+        elif kind.default is kind.empty and kind.kind not in (
+            kind.VAR_KEYWORD,
+            kind.VAR_POSITIONAL,
+        ):
             known = "x xc xhat mean var std rstd y dy gamma beta eps n momentum running_mean"
             raise NotAFormula(
                 f"parameter={parameter!r} of {name}: unknown; expected names such as {known}"
@@ -283,7 +287,9 @@ def _layer(module: Module, name: str) -> Formula:
 
 def _state(layer: Any, given: Values) -> dict[str, Any]:
     parameters = inspect.signature(layer).parameters
-    names = [name for name in ("momentum", "running_mean", "running_var", "eps") if name in parameters]
+    names = [
+        name for name in ("momentum", "running_mean", "running_var", "eps") if name in parameters
+    ]
     return dict(zip(names, _inputs(given, *names), strict=True))
 
 

@@ -60,8 +60,8 @@ def diagnose(
         tries = [_try(formula, quantity, question, seed, n, len(span.terms)) for n in SIZES]
     except WrongShape as error:
         return [Diagnosis(quantity, "?", str(error))], line
-    except (CannotRun, ZeroDivisionError) as error:
-        return [Diagnosis(quantity, "?", f"it cannot be run at n = 5 to 8: {error}")], line
+    except (CannotRun, ArithmeticError):
+        return [], line
     for step in (_another_quantity, _single_rows, _same_terms, _strangers):
         found = step(quantity, span, tries)
         if found:
@@ -216,7 +216,9 @@ def _wrong(term: Term, factor: Factor) -> Diagnosis:
         return Diagnosis(term.name, factor.text, words)
     why = cause(term.name, factor.text)
     what = "is missing" if factor.text == "0" else f"is {_times(factor.text)}"
-    return Diagnosis(term.name, factor.text, f"the term {term.name} {what}" + (f": {why}" if why else ""))
+    return Diagnosis(
+        term.name, factor.text, f"the term {term.name} {what}" + (f": {why}" if why else "")
+    )
 
 
 def _strangers(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
@@ -252,16 +254,25 @@ def _exchanged(
     for text, factor in zip(chosen, factors[len(kept) :], strict=True):
         if factor.text == "0":
             continue
-        signed = text if factor.text == "1" else f"{factor.text}*{text}"
-        signed = f"-{text}" if factor.text == "-1" else signed
+        signed = _signed(factor.text, text)
         if len(lost) == 1:
             words = f"where {lost[0].name} belongs stands {signed}"
             found.append(Diagnosis(lost[0].name, signed, words))
         else:
             found.append(Diagnosis(text, signed, f"a term {signed} that does not belong there"))
     known = {diagnosis.term for diagnosis in found}
-    rest = [_wrong(t, f) for t, f in own if f.text != "1" and t.name not in known and t.right != "0"]
+    rest = [
+        _wrong(t, f) for t, f in own if f.text != "1" and t.name not in known and t.right != "0"
+    ]
     return found + rest
+
+
+def _signed(factor: str, text: str) -> str:
+    """Write factor * text; the row-free term 1 is xhat**0 in the tables."""
+    if factor in ("1", "-1") and text != "xhat**0":
+        return factor.removesuffix("1") + text
+    shown = "an unknown factor" if factor.startswith("?") else factor
+    return shown if text == "xhat**0" else f"{shown}*{text}"
 
 
 def _outside(quantity: str, span: Span) -> Diagnosis:

@@ -58,7 +58,7 @@ def first_wrong_line(formula: Formula, question: Question, seed: int) -> Line | 
         over_numbers = point_at(seed, question, n, 1, 0)[1]
         try:
             run_at(formula, over_numbers.given)
-        except (CannotRun, ZeroDivisionError):
+        except (CannotRun, ArithmeticError):
             return None
         runs.append((over_numbers, log))
     for name, assigned in runs[0][1].lines.items():

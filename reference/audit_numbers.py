@@ -1,4 +1,4 @@
-"""The numbers a formula under audit runs on: exact, or enclosed, or only the degree of what it does.
+"""The numbers a formula under audit runs on: exact, or enclosed, or only their degree.
 
 A `Number` looks like a scalar to NumPy's object arrays (``np.sqrt`` calls its ``sqrt``). It refuses
 to turn into a float, so that a rounded value can never be taken for an exact one.
@@ -6,6 +6,7 @@ to turn into a float, so that a rounded value can never be taken for an exact on
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ LARGEST_EXPONENT = 64
 
 class TurnedFloat(TypeError):
     """A value under audit was turned into a float, so no exact verdict is possible."""
+
+
+class NegativeRoot(ArithmeticError):
+    """The formula takes the root of a negative number."""
 
 
 @dataclass
@@ -74,11 +79,16 @@ class Interval:
             raise ZeroDivisionError("division by an interval around zero")
         return self * Interval(1 / other.upper, 1 / other.lower)
 
+    def __sub__(self, other: Interval) -> Interval:
+        return self + -other
+
     def __neg__(self) -> Interval:
         return Interval(-self.upper, -self.lower)
 
     def sqrt(self) -> Interval:
-        return Interval(enclose(self.lower)[0], enclose(self.upper)[1])
+        if self.upper < 0:
+            raise NegativeRoot("the root of a negative number")
+        return Interval(enclose(max(self.lower, Fraction(0)))[0], enclose(self.upper)[1])
 
     def order(self) -> Fraction:
         return self.middle
@@ -106,6 +116,9 @@ class Degree:
         return sum(atom.degree * power for atom, power in self.den.items())
 
     def __add__(self, other: Degree) -> Degree:
+        if self.den == other.den:  # the usual case, first for speed
+            value = _both(self, other, operator.add)
+            return Degree(max(self.num, other.num), self.den, self.bits + other.bits, value)
         den = {a: max(self.den.get(a, 0), other.den.get(a, 0)) for a in {**self.den, **other.den}}
         common = sum(atom.degree * power for atom, power in den.items())
         num = max(self.num + common - self.below, other.num + common - other.below)
@@ -125,13 +138,16 @@ class Degree:
         value = _both(self, other, lambda a, b: a / b)
         return Degree(self.num + other.below, den, self.bits + other.bits, value)
 
+    def __sub__(self, other: Degree) -> Degree:
+        return self + -other
+
     def __neg__(self) -> Degree:
         return Degree(self.num, self.den, self.bits, None if self.value is None else -self.value)
 
     def sqrt(self) -> Degree:
         odd = sum(atom.degree for atom, power in self.den.items() if power % 2)
         den = {atom: (power + 1) // 2 for atom, power in self.den.items()}
-        value = None if self.value is None else enclose(self.value)[0]
+        value = None if self.value is None or self.value < 0 else enclose(self.value)[0]
         return Degree((self.num + odd) // 2, den, self.bits, value)
 
     def order(self) -> Fraction:
@@ -189,6 +205,8 @@ def value_of(other: Any) -> Value | None:
 
 def _binary(operation: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forward(self: Number, other: Any) -> Any:
+        if type(other) is Number and type(self.value) is type(other.value) is Fraction:
+            return Number(operation(self.value, other.value))  # the usual case, first for speed
         value = value_of(other)
         if value is None:
             return NotImplemented
@@ -227,10 +245,10 @@ class Number:
     def __init__(self, value: Value | int) -> None:
         self.value: Value = Fraction(value) if isinstance(value, int) else value
 
-    __add__, __radd__ = _binary(lambda a, b: a + b)
-    __sub__, __rsub__ = _binary(lambda a, b: a + -b)
-    __mul__, __rmul__ = _binary(lambda a, b: a * b)
-    __truediv__, __rtruediv__ = _binary(lambda a, b: a / b)
+    __add__, __radd__ = _binary(operator.add)
+    __sub__, __rsub__ = _binary(operator.sub)
+    __mul__, __rmul__ = _binary(operator.mul)
+    __truediv__, __rtruediv__ = _binary(operator.truediv)
     __lt__, __le__ = _comparison(lambda a, b: a < b), _comparison(lambda a, b: a <= b)
     __gt__, __ge__ = _comparison(lambda a, b: a > b), _comparison(lambda a, b: a >= b)
 
@@ -269,6 +287,8 @@ class Number:
         """Return the root: rational where it is rational, else an interval around it."""
         if not isinstance(self.value, Fraction):
             return Number(self.value.sqrt())
+        if self.value < 0:
+            raise NegativeRoot("the root of a negative number")
         try:
             return Number(exact_root(self.value))
         except ValueError:

@@ -137,15 +137,16 @@ def _compare(
     except (WrongShape, TypeError, ValueError) as error:
         return Opaque(name, "not equal", message=str(error))
     right, radius = wanted
-    error = np.where(np.isfinite(got), np.abs(got - right), np.inf) / radius
-    worst = max(before.worst, float(error.max()))
+    off = np.where(np.isfinite(got), np.abs(got - right), np.inf) / radius
+    worst = max(before.worst, float(off.max()))
     seen = min(before.seen, float(2 * radius.max() / np.abs(right).max()))
     if worst <= 1:
         return Opaque(name, "equal", worst, seen)
-    at = tuple(int(i) for i in np.unravel_index(error.argmax(), error.shape))
+    at = tuple(int(i) for i in np.unravel_index(off.argmax(), off.shape))
     place = f"{name}{list(at)} at (n, c) = ({n}, {c}), eps = {given['eps']}"
-    values = f"got {got[at]!r}, wanted {right[at]!r}, {error[at]:.3g} times what is allowed"
-    return Opaque(name, "not equal", worst, seen, f"{place}: {values}")
+    values = f"got {float(got[at])!r}, wanted {float(right[at])!r}"
+    message = f"{place}: {values}, {off[at]:.3g} times what is allowed"
+    return Opaque(name, "not equal", worst, seen, message)
 
 
 def _plain(value: Any) -> Any:

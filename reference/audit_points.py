@@ -25,16 +25,17 @@ CHANNELS = {
     "new_running_mean", "new_running_var",
 }  # fmt: skip
 GIVEN = (
-    "x xc xhat mean var std rstd y dy gamma beta eps n momentum running_mean running_var"
-    " ddx ddgamma ddbeta tx tgamma tbeta"
-).split()
+    "x", "xc", "xhat", "mean", "var", "std", "rstd", "y", "dy", "gamma", "beta", "eps", "n",
+    "momentum", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta",
+)  # fmt: skip
 QUANTITIES = {
     "train": (
-        "dx dgamma dbeta dxhat dstd dvar dxc dmean y xhat xc mean var std rstd ty"
-        " grad_x grad_gamma grad_dy new_running_mean new_running_var"
-    ).split(),
-    "eval": "dx dgamma dbeta dxhat y xhat xc std rstd".split(),
-}
+        "dx", "dgamma", "dbeta", "dxhat", "dstd", "dvar", "dxc", "dmean", "y", "xhat", "xc", "mean",
+        "var", "std", "rstd", "ty", "grad_x", "grad_gamma", "grad_dy", "new_running_mean",
+        "new_running_var",
+    ),
+    "eval": ("dx", "dgamma", "dbeta", "dxhat", "y", "xhat", "xc", "std", "rstd"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,14 @@ def _extras(random: _random.Random, batch: exact.Batch, mode: str, bits: int) ->
     extras: dict[str, Any] = {name: exact.integers(random, shape, bits) for name in ("ddx", "tx")}
     for name in ("ddgamma", "ddbeta", "tgamma", "tbeta", "running_mean", "running_var"):
         extras[name] = exact.integers(random, row, bits)
+    extras["running_var"] = abs(extras["running_var"]) + 1
     extras["momentum"] = Fraction(random.getrandbits(bits), 1 << bits)
     if mode == "eval":
         extras["running_mean"], extras["running_var"] = batch.running_mean, batch.running_var
     return extras
 
 
-def draw_point(
-    random: _random.Random, question: Question, n: int, c: int, bits: int = 64
-) -> Point:
+def draw_point(random: _random.Random, question: Question, n: int, c: int, bits: int = 64) -> Point:
     """Draw a point whose roots are rational (reference.exact says how)."""
     if question.mode == "eval":
         batch = exact.draw_eval(random, n, c, bits=bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from .audit_diagnosis import Diagnosis
@@ -59,12 +60,15 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
-        kind = "exactly, over rationals" if self.exact else "in float64, within the certified radius"
+        kind = (
+            "exactly, over rationals" if self.exact else "in float64, within the certified radius"
+        )
         out = [f"{self.formula}", f"mode {self.mode}, audited {kind}", ""]
         for result in self.results:
             out += _result_lines(result, self)
         out += [f"note: {note}" for note in self._notes()]
-        return [*out, *(f"not covered: {text}" for text in self.not_covered)]
+        limits = "; ".join(self.not_covered)
+        return [*out, *([f"not covered: {limits}"] if limits else [])]
 
     def _notes(self) -> list[str]:
         eps = [f"{text} was read as eps" for text in self.typed_eps]
@@ -77,12 +81,18 @@ class Report:
     def markdown(self) -> str:
         """Return the report as Markdown that can be pasted into an issue."""
         kind = "exact rational arithmetic" if self.exact else "float64, within the certified radius"
-        out = [f"### Audit of `{self.formula}`: {self.verdict}", "", f"Mode {self.mode}, {kind}.", ""]
-        for result in self.results:
-            first, *rest = _result_lines(result, self)
-            out += [f"- **{first}**", *(f"  - {line.strip()}" for line in rest)]
-        extra = [*self._notes(), *(f"not covered: {text}" for text in self.not_covered)]
-        return "\n".join([*out, "", *(f"- {line}" for line in extra)]).rstrip() + "\n"
+        out = [
+            f"### Audit of `{self.formula}`: {self.verdict}",
+            "",
+            f"Mode {self.mode}, {kind}.",
+            "",
+        ]
+        out += [
+            "| quantity | verdict | probability that a wrong one passed, per n |",
+            "|---|---|---|",
+        ]
+        out += [f"| {r.quantity} | {r.verdict} | {_power(r)} |" for r in self.results]
+        return "\n".join([*out, "", "```text", *self.lines()[3:], "```", ""])
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain data for `json.dump`."""
@@ -98,16 +108,17 @@ class Report:
 
 def probability_words(result: Result, sizes: tuple[int, ...]) -> str:
     """Return the sentence that states how sure an exact "equal" is."""
-    assert result.log2_probability is not None
     ns = f"n = {sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"n = {sizes[0]}"
     return (
-        f"a wrong formula passes with a probability below 2**{_ceil(result.log2_probability)} "
+        f"a wrong formula passes with a probability below {_power(result)} "
         f"per n ({ns}; degree at most {result.degree})"
     )
 
 
-def _ceil(value: float) -> int:
-    return -int(-value // 1)
+def _power(result: Result) -> str:
+    if result.log2_probability is None:
+        return ""
+    return f"2^{ceil(result.log2_probability)}"
 
 
 def _result_lines(result: Result, report: Report) -> list[str]:

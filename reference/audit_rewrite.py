@@ -37,7 +37,7 @@ class _Rewrite(ast.NodeTransformer):
     lines: list[str]
     typed_eps: list[str] = field(default_factory=list)
 
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:  # noqa: N802 - ast's own name
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if type(node.value) is not float:
             return node
         return _call(NUMBER, ast.Constant(self._typed(node)))
@@ -47,7 +47,7 @@ class _Rewrite(ast.NodeTransformer):
         text = line[node.col_offset : node.end_col_offset].decode().replace("_", "")
         return text if node.end_lineno == node.lineno else repr(node.value)
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         if isinstance(node.op, ast.Add):
             if self._is_eps(node.right):
                 return ast.BinOp(self.visit(node.left), node.op, self._eps(node.right))
@@ -76,14 +76,14 @@ class _Rewrite(ast.NodeTransformer):
             return self._eps(value)
         return self.visit(value)  # type: ignore[no-any-return]
 
-    def visit_Assign(self, node: ast.Assign) -> Any:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> Any:
         target = node.targets[0]
         name = getattr(target, "id", getattr(target, "attr", ""))
         text = ast.unparse(node.value)
         node.value = self._named_eps(name, node.value)
         return self._lined(node, target, text)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
         text = ast.unparse(node)
         node.value = self.visit(node.value)
         return self._lined(node, node.target, text)
@@ -94,7 +94,7 @@ class _Rewrite(ast.NodeTransformer):
         arguments = ast.Constant(target.id), ast.Constant(f"{text}  (line {node.lineno})")
         return [node, ast.Expr(_call(LINE, *arguments, ast.Name(target.id, ast.Load())))]
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         arguments = node.args
         named = [*arguments.posonlyargs, *arguments.args][::-1]
         pairs = zip(named, arguments.defaults[::-1], strict=False)
@@ -110,13 +110,13 @@ class _Rewrite(ast.NodeTransformer):
         node.value = self._named_eps(node.arg or "", node.value)
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         text = ast.unparse(node)
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         self.generic_visit(node)
         return _call(WATCH, ast.Constant(text), node) if name in ("sum", "mean") else node
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         return node
 
 
@@ -160,7 +160,9 @@ def _divide(left: Any, right: Any) -> Any:
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    return _exact(base) ** exponent if _is_plain(base) and _is_fraction(exponent) else base**exponent
+    return (
+        _exact(base) ** exponent if _is_plain(base) and _is_fraction(exponent) else base**exponent
+    )
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,6 +6,7 @@ import itertools
 import random as _random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from math import isqrt
 from typing import Any
@@ -20,6 +21,7 @@ from .audit_verdict import CannotRun, compare, run_at
 
 LARGEST = 3
 TRIES = 1500
+LONGEST = 40  # characters of a value that is shown in full
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def smallest(formula: Formula, quantity: str, question: Question) -> Counterexam
         try:
             value = run_at(formula, over_numbers.given)[quantity]
             outcome, array = compare(formula, quantity, value, point)
-        except (ZeroDivisionError, CannotRun, WrongShape, KeyError, ValueError):
+        except (ArithmeticError, CannotRun, WrongShape, KeyError):
             continue
         if outcome == "wrong":
             return _described(point, quantity, array)
@@ -62,13 +64,12 @@ def smallest(formula: Formula, quantity: str, question: Question) -> Counterexam
 
 
 def _points(question: Question) -> Iterator[Point]:
-    """Points by size: n, then the sum of |x| + |dy|, then gamma, eps; x starts with 0."""
+    """Points by size: n, whether mean and var are integers, the sum of |x| + |dy|, gamma."""
     for n in (2, 3, 4):
         pairs = sorted(itertools.product(_vectors(n), _vectors(n, first=None)), key=_size)
-        per_n = itertools.islice(iter(pairs), TRIES // 4)
-        for (x, dy), (gamma, beta, more) in itertools.product(per_n, ((1, 0, 1), (2, 1, 1))):
-            if any(dy) and any(x):
-                yield _point(question, x, dy, gamma, beta, more)
+        useful = [pair for pair in pairs if any(pair[0]) and any(pair[1])][: TRIES // 6]
+        for (x, dy), (gamma, beta) in itertools.product(useful, ((1, 0), (2, 1))):
+            yield _point(question, x, dy, gamma, beta)
 
 
 def _vectors(n: int, first: int | None = 0) -> list[tuple[int, ...]]:
@@ -78,8 +79,11 @@ def _vectors(n: int, first: int | None = 0) -> list[tuple[int, ...]]:
     return list(itertools.product(*start, *[values] * (n - 1)))
 
 
-def _size(pair: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
-    return sum(abs(v) for vector in pair for v in vector), sum(v < 0 for vec in pair for v in vec)
+def _size(pair: tuple[tuple[int, ...], ...]) -> tuple[bool, int, int]:
+    x, values = pair[0], [value for vector in pair for value in vector]
+    n, total, squares = len(x), sum(x), sum(value * value for value in x)
+    awkward = total % n > 0 or (n * squares - total * total) % (n * n) > 0
+    return awkward, sum(map(abs, values)), sum(value < 0 for value in values)
 
 
 def _column(values: tuple[int, ...]) -> Any:
@@ -87,12 +91,12 @@ def _column(values: tuple[int, ...]) -> Any:
 
 
 def _point(
-    question: Question, x: tuple[int, ...], dy: tuple[int, ...], gamma: int, beta: int, more: int
+    question: Question, x: tuple[int, ...], dy: tuple[int, ...], gamma: int, beta: int
 ) -> Point:
     rows = _column(x)
     mean = rows.sum(axis=0, keepdims=True) / len(x)
     var = ((rows - mean) ** 2).sum(axis=0, keepdims=True) / len(x)
-    root = isqrt(int(var[0, 0])) + more
+    root = isqrt(int(var[0, 0])) + 1
     eps = root * root - var[0, 0]
     if question.mode == "eval":
         mean, var, eps = exact.rationals([[1]]), exact.rationals([[3]]), Fraction(1)
@@ -104,8 +108,9 @@ def _point(
 def _extras(question: Question, batch: exact.Batch, n: int) -> dict[str, Any]:
     """Small values for the names that only second derivatives and running statistics use."""
     random = _random.Random(n)
-    draw = lambda: [[random.randint(0, 2)] for _ in range(n)]  # noqa: E731
-    extras: dict[str, Any] = {name: exact.rationals(draw()) for name in ("ddx", "tx")}
+    extras: dict[str, Any] = {}
+    for name in ("ddx", "tx"):
+        extras[name] = exact.rationals([[random.randint(0, 2)] for _ in range(n)])
     for name in ("ddgamma", "ddbeta", "tgamma", "tbeta", "running_mean", "running_var"):
         extras[name] = exact.rationals([[1 if name.startswith("running") else 0]])
     if question.mode == "eval":
@@ -137,4 +142,8 @@ def _flat(value: Any) -> list[Fraction]:
 
 
 def _text(value: Any) -> str:
-    return f"about {float(value.middle):.6g}" if isinstance(value, Interval) else str(value)
+    text = str(value)
+    if isinstance(value, Fraction) and len(text) <= LONGEST:
+        return text
+    middle = value.middle if isinstance(value, Interval) else value
+    return f"about {Decimal(middle.numerator) / Decimal(middle.denominator):.6g}"

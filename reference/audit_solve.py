@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random as _random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -108,7 +108,7 @@ COMPOSITES = (
     "sqrt(var*n/(n - 1) + eps)", "sqrt(var*n/(n - 1))", "sqrt(n*var + eps)", "sqrt(std)",
     "(var + eps**2)", "sqrt(var/n + eps)",
 )  # fmt: skip
-OF_N = {
+OF_N: dict[str, Callable[[int], Fraction]] = {
     "": lambda n: Fraction(1),
     "n": lambda n: Fraction(n),
     "1/n": lambda n: Fraction(1, n),
@@ -178,7 +178,7 @@ def _candidates(sample: Sample) -> Iterator[tuple[Composite, tuple[int, ...]]]:
     for name in COMPOSITES:
         try:
             base = sample.atom(name)
-        except (ValueError, ZeroDivisionError):
+        except ArithmeticError:
             continue
         for power, powers in itertools.product((-1, 1, -2, 2, -3, 3), EXPONENTS[:120]):
             monomial = base**power * _monomial(atoms, powers)
@@ -217,9 +217,7 @@ def _small(ratio: Fraction, is_exact: bool) -> Fraction | None:
     return None
 
 
-def _written(
-    constant: Fraction, of_n: str, composite: Composite, powers: tuple[int, ...]
-) -> str:
+def _written(constant: Fraction, of_n: str, composite: Composite, powers: tuple[int, ...]) -> str:
     """Write constant * f(n) * monomial as one quotient."""
     above, below = [], []
     if of_n:
@@ -240,7 +238,9 @@ def _written(
             below.append(name)
     for name, power in [*exponents.items(), *([composite] if composite else [])]:
         if power:
-            (above if power > 0 else below).append(name + (f"**{abs(power)}" if abs(power) > 1 else ""))
+            (above if power > 0 else below).append(
+                name + (f"**{abs(power)}" if abs(power) > 1 else "")
+            )
     return _quotient(constant, above, below)
 
 

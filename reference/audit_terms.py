@@ -138,7 +138,8 @@ EVAL = {
     "dx": Span("gamma*rstd*dy", (_term("dy", "gamma*rstd*dy"), _term("mean(dy)",
                "gamma*rstd*mean(dy)", "0"), _term("xhat*mean(dy*xhat)",
                "gamma*rstd*xhat*mean(dy*xhat)", "0")), _DX_STRANGERS, "gamma*rstd"),
-    **{name: TRAIN[name] for name in ("dgamma", "dbeta", "dxhat", "xhat", "xc", "y", "std", "rstd")},
+    **{name: TRAIN[name] for name in ("dgamma", "dbeta", "dxhat", "xhat", "xc", "y")},
+    **{name: TRAIN[name] for name in ("std", "rstd")},
 }  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """Formulas as text: parsed with `ast`, checked against a white list, never run as Python.
 
-    gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))
-    dvar = -0.5*gamma*sum(dy*xc)*rstd**3; dx = gamma*dy*rstd + 2/n*xc*dvar - mean(gamma*dy*rstd)
+gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))
+dvar = -0.5*gamma*sum(dy*xc)*rstd**3; dx = gamma*dy*rstd + 2/n*xc*dvar - mean(gamma*dy*rstd)
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,7 +55,7 @@ class Text:
 
 
 def parse(text: str, name: str = "result") -> Text:
-    """Parse statements `name = expression`, separated by `;` or new lines; the last may lack a name.
+    """Parse statements `name = expression`, separated by `;` or new lines; the last needs no name.
 
     Args:
         name: what the value is called where the last statement names nothing.
@@ -68,7 +69,9 @@ def parse(text: str, name: str = "result") -> Text:
             "name intermediate values to make it shorter"
         )
     try:
-        tree = ast.parse(_joined(text), mode="exec")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's about text that is refused anyway
+            tree = ast.parse(_joined(text), mode="exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or type(error).__name__
         raise _refusal(text, f"{reason}; expected an expression such as gamma*dy/std") from None
@@ -229,7 +232,9 @@ def _call(node: ast.Call, value: Any, names: Values) -> Any:
     if node.func.id == "square":
         return value * value
     if node.func.id == "sqrt":
-        return np.sqrt(value) if isinstance(value, np.ndarray) else Number(1) * value ** Fraction(1, 2)
+        return (
+            np.sqrt(value) if isinstance(value, np.ndarray) else Number(1) * value ** Fraction(1, 2)
+        )
     rows = np.broadcast_to(np.asarray(value, dtype=object), np.shape(names["x"]))
     total = rows.sum(axis=0, keepdims=True)  # (1, c)
     result = total / rows.shape[0] if node.func.id == "mean" else total

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from .audit_formula import Formula, NotAFormula, Values, WrongShape, repeated, shaped
-from .audit_numbers import Degree, Events, Interval, Number, TurnedFloat, record_into, value_of
+from .audit_numbers import (
+    Degree,
+    Events,
+    Interval,
+    NegativeRoot,
+    Number,
+    TurnedFloat,
+    record_into,
+    value_of,
+)
 from .audit_points import Point, Question, as_numbers, degree_point, draw_point
 
 SIZES = tuple(range(2, 17))
@@ -84,14 +93,14 @@ def run_at(formula: Formula, given: Values) -> Mapping[str, Any]:
 
     Raises:
         CannotRun: it needs floats, or raises.
-        ZeroDivisionError: it divides by zero at this point.
+        ArithmeticError: it divides by zero at this point, or takes the root of a negative number.
     """
     if formula.exact is None:
         raise CannotRun("its source cannot be made exact")
     try:
         with np.errstate(all="ignore"):
             return formula.exact(given)
-    except (ZeroDivisionError, NotAFormula):
+    except (ArithmeticError, NotAFormula):
         raise
     except TurnedFloat as error:
         raise CannotRun(str(error)) from None
@@ -99,9 +108,7 @@ def run_at(formula: Formula, given: Values) -> Mapping[str, Any]:
         raise CannotRun(f"{type(error).__name__}: {error}") from None
 
 
-def compare(
-    formula: Formula, quantity: str, value: Any, point: Point
-) -> tuple[str, Any]:
+def compare(formula: Formula, quantity: str, value: Any, point: Point) -> tuple[str, Any]:
     """Return ("equal" | "wrong" | "near", the formula's value).
 
     Raises:
@@ -161,7 +168,11 @@ def _guard(formula: Formula, question: Question, seed: int) -> None:
     if formula.text is None:
         return
     point, _ = _degrees_at(seed, question, 2, 1, False)
-    for name, value in run_at(formula, point.given).items():
+    try:
+        outputs = run_at(formula, point.given)
+    except ArithmeticError:  # of constants alone: the first point will tell
+        return
+    for name, value in outputs.items():
         for cell in np.ravel(np.asarray(value, dtype=object)):
             size = cell.value if isinstance(cell, Number) else None
             if isinstance(size, Degree) and (size.num > MAX_DEGREE or size.bits > MAX_BITS):
@@ -183,15 +194,42 @@ def _try_size(verdict: Verdict, n: int, c: int) -> None:
 def _try_point(verdict: Verdict, point: Point, over_numbers: Point) -> None:
     try:
         outputs = run_at(verdict.formula, over_numbers.given)
-    except ZeroDivisionError:
-        for quantity in verdict.findings or ["dx"]:
-            finding = verdict.findings.setdefault(quantity, Finding(quantity))
-            finding.mismatch = finding.mismatch or Mismatch(point, "it divides by zero")
-        return
+    except ArithmeticError as error:
+        negative = isinstance(error, NegativeRoot)
+        what = "it takes the root of a negative number" if negative else "it divides by zero"
+        return _all_wrong(verdict, point, what)
+    except CannotRun:
+        reason = _raises_on_floats(verdict.formula, over_numbers) if verdict.findings else ""
+        if not reason:
+            raise
+        return _all_wrong(verdict, point, reason)
     for quantity, value in outputs.items():
         finding = verdict.findings.setdefault(quantity, Finding(quantity))
         if finding.mismatch is None:
             _note(verdict, finding, value, point)
+
+
+def _all_wrong(verdict: Verdict, point: Point, message: str) -> None:
+    expected = [verdict.formula.text.statements[-1][0]] if verdict.formula.text else ["dx"]
+    for quantity in list(verdict.findings) or expected:
+        finding = verdict.findings.setdefault(quantity, Finding(quantity))
+        finding.mismatch = finding.mismatch or Mismatch(point, message)
+
+
+def _raises_on_floats(formula: Formula, over_numbers: Point) -> str:
+    """Return what the code raises on plain floats of this shape, "" if it does not."""
+    if formula.floating is None:
+        return ""
+    n, c = over_numbers.shape
+    random = np.random.default_rng(n)
+    given: dict[str, Any] = {
+        name: random.random(np.shape(value)) + 0.5 for name, value in over_numbers.given.items()
+    }
+    try:
+        formula.floating({**given, "n": n, "eps": 0.25, "momentum": 0.75})
+    except Exception as error:
+        return f"it raises {type(error).__name__} at (n, c) = ({n}, {c}): {error}"
+    return ""
 
 
 def _note(verdict: Verdict, finding: Finding, value: Any, point: Point) -> None:
@@ -212,19 +250,27 @@ def _note(verdict: Verdict, finding: Finding, value: Any, point: Point) -> None:
 def _bound(verdict: Verdict, findings: list[Finding], n: int, c: int) -> None:
     """Bound the probability that these findings are wrong at this n, from degrees."""
     degrees = _degrees(verdict, n, c)
+    # the root e + t s of reference.exact may be negative: each pattern of signs counts once
+    signs = c if c > 1 and verdict.question.mode == "train" else 0
     for finding in findings:
         degree = degrees.get(finding.quantity)
         if degree is None:
             finding.undecided = "its degree could not be found, so no probability can be stated"
             continue
         finding.degree = max(finding.degree, degree)
-        logarithm = POINTS * (log2(max(degree, 1)) - BITS)
+        logarithm = POINTS * (log2(max(degree, 1)) + signs - BITS)
         finding.log2_probability = max(finding.log2_probability, logarithm)
 
 
 def _degrees(verdict: Verdict, n: int, c: int) -> dict[str, int]:
-    """Return for each quantity a bound of the degree of (formula - truth)'s numerator."""
-    values = verdict.formula.text is None
+    """Return for each quantity a bound of the degree of (formula - truth)'s numerator.
+
+    Code that compares numbers needs their values beside the degrees; the rest is faster without.
+    """
+    return _degrees_with(verdict, n, c, False) or _degrees_with(verdict, n, c, True)
+
+
+def _degrees_with(verdict: Verdict, n: int, c: int, values: bool) -> dict[str, int]:
     point, truths = _degrees_at(verdict.seed, verdict.question, n, c, values)
     record_into(Events())
     found: dict[str, int] = {}
@@ -234,7 +280,7 @@ def _degrees(verdict: Verdict, n: int, c: int) -> dict[str, int]:
             if quantity not in truths:
                 truths[quantity] = _largest(point.truth(quantity))
             found[quantity] = _largest(value) + truths[quantity]
-    except (CannotRun, ZeroDivisionError):
+    except (CannotRun, ArithmeticError):
         return {}
     finally:
         record_into(verdict.log)

@@ -55,7 +55,7 @@ def statistics_spread(x: Array, ref: Reference, eps: float, p: Precision) -> Spr
     steps = math.ceil(math.log2(n)) if n > 1 else 0
     chain = around + np.minimum((1 + steps) * around, off.max(axis=0, keepdims=True))
     pivot = np.abs(x - x[:1])  # (n, c)
-    to_pivot = _mean(pivot)
+    to_pivot = _checked(_mean(pivot), n, p.largest)
     two_pass = order * size + (2 * p.sum_u + store) * center  # (40)
     shifted = (p.u + order + 2 * p.sum_u) * to_pivot + p.u * center
     merged = (order + p.sum_u) * size + 4 * p.u * chain + store * center

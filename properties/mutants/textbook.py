@@ -85,9 +85,19 @@ def folded(
     return new, shift if bias is None else bias * scale + shift
 
 
+def all_of_x(x: Array, y: Array, gamma: Array, beta: Array, mean: Array, rstd: Array) -> Array:
+    """Return what the backward works on: x itself."""
+    return x
+
+
 @dataclass(frozen=True)
 class Pieces:
-    """The steps of a batch norm; all arrays in rows (n, c) or (1, c)."""
+    """The steps of a batch norm; all arrays in rows (n, c) or (1, c).
+
+    kept and backward_rstd say what the backward works on (None: the forward's rstd); where is a
+    condition on x, in the caller's memory, and the pieces that are used when it holds; rewire
+    changes the functions of the contract themselves.
+    """
 
     mean: Callable[..., Array] = two_pass_mean
     variance: Callable[..., Array] = two_pass_variance
@@ -108,6 +118,9 @@ class Pieces:
     merge_gradients: Callable[..., Any] = merged_gradients
     fold: Callable[..., Any] = folded
     initial_var: float = 1.0
+    kept: Callable[..., Array] = all_of_x
+    backward_rstd: Callable[..., Array] | None = None
+    where: tuple[Callable[[Array], bool], Pieces] | None = None
     rewire: Callable[[Functions], Functions] = lambda functions: functions
 
 
@@ -126,10 +139,30 @@ def implementation(
     pieces: Pieces, conventions: Conventions, spec: str, *, exact: bool = False
 ) -> Target:
     """Return a target made of these pieces that follows these conventions, channel axis 1."""
-    functions = pieces.rewire(_functions(pieces, conventions, exact))
+    functions = _branched(pieces, conventions, exact)
     offers = frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
     offers |= {"no affine", "no running statistics", "empty batch", "one value", "eps"}
     return Target(spec, functions, replace(conventions, channel_axis=1), offers)
+
+
+def _branched(pieces: Pieces, conventions: Conventions, exact: bool) -> Functions:
+    """Return the functions; those that are given x or saved take the branch that x asks for."""
+    functions = pieces.rewire(_functions(pieces, conventions, exact))
+    if pieces.where is None:
+        return functions
+    condition, others = pieces.where[0], _branched(pieces.where[1], conventions, exact)
+
+    def branch(name: str) -> Callable[..., Any]:
+        by_x = name.startswith("forward")
+
+        def chosen(*args: Any, **kwargs: Any) -> Any:
+            x = args[0] if by_x else args[-1].given
+            return (others if condition(x) else functions)[name](*args, **kwargs)
+
+        return chosen
+
+    stateless = ("initial_state", "fold", "merge_statistics", "merge_gradients")
+    return {name: f if name in stateless else branch(name) for name, f in functions.items()}
 
 
 def _functions(p: Pieces, conventions: Conventions, exact: bool) -> Functions:
@@ -171,7 +204,8 @@ def _functions(p: Pieces, conventions: Conventions, exact: bool) -> Functions:
             new_mean = p.average(rm.astype(s).reshape(1, -1), mean.astype(s), keep, rest)
             fresh = p.running_variance(var, n, conventions.running_var, e).astype(s)
             new_var = p.average(rv.astype(s).reshape(1, -1), fresh, keep, rest)
-        saved = Saved(r, gamma, mean, rstd, x)
+        kept = p.kept(r, y, parameter(gamma, t, 1), parameter(beta, t, 0), mean, rstd)
+        saved = Saved(kept, gamma, mean, p.backward_rstd(var, e) if p.backward_rstd else rstd, x)
         return out(y, x), answer(new_mean, rm), answer(new_var, rv), saved
 
     def forward_eval(x: Array, gamma: Any, beta: Any, rm: Array, rv: Array, *, eps: float) -> Any:

@@ -32,7 +32,7 @@ def evaluate(**changed: Any) -> Any:
         "running_var": ONE,
         "eps": 1e-5,
     }
-    return bn.forward_eval(**{**plain, **changed})
+    return bn.forward_eval(**{**plain, "eps": 1e-5, **changed})
 
 
 def fold(**changed: Any) -> Any:
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], str]
     "a list": (train, {"x": [[1.0]]}, TypeError, "x=list: expected a NumPy array; pass np.asarray"),
     "a number": (train, {"x": 1.0}, TypeError, "x=float: expected a NumPy array"),
     "None": (train, {"x": None}, TypeError, "x=NoneType: expected a NumPy array"),
-    "0 dimensions": (train, {"x": X[0, 0, ...]}, TypeError, "x=float32: expected a NumPy array"),
+    "a scalar": (train, {"x": np.float32(1)}, TypeError, "x=float32: expected a NumPy array"),
     "0-d array": (
         train,
         {"x": np.array(1.0)},

@@ -1,0 +1,1 @@
+"""Figures that take too long for a test: each module prints a table."""

@@ -1,0 +1,158 @@
+"""The pytest plugin: `pytest --bn TARGET` adds one test per invariant, in any project.
+
+Nothing heavy is imported until --bn is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .run import Result
+
+PROFILES = {"quick": 20, "default": 100, "thorough": 2000}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --bn, --bn-profile and --bn-seed."""
+    group = parser.getgroup("bncheck", "batch norm under test")
+    group.addoption("--bn", metavar="TARGET", help="check this batch norm against all invariants")
+    group.addoption(
+        "--bn-profile",
+        choices=sorted(PROFILES),
+        default="default",
+        help="examples per invariant: " + ", ".join(f"{k} {v}" for k, v in PROFILES.items()),
+    )
+    group.addoption("--bn-seed", metavar="N", type=int, help="draw the same examples again")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the target once, so that a wrong one stops the session with one line."""
+    spec = config.getoption("--bn")
+    if spec is not None:
+        seed = config.getoption("--bn-seed")
+        if seed is not None and not 0 <= seed < 2**32:
+            raise pytest.UsageError(f"--bn-seed={seed}: expected a number from 0 to 2**32 - 1")
+        config.pluginmanager.register(_Session(config, spec, seed), "bncheck-session")
+
+
+class _Session:
+    """The target of this session, its tests and their verdicts."""
+
+    def __init__(self, config: pytest.Config, spec: str, seed: int | None) -> None:
+        import warnings
+
+        from .contract import TargetError
+        from .expectations import read
+        from .probe import find
+
+        self.config, self.spec = config, spec
+        self.seed = _shared_seed(config) if seed is None else seed
+        self.examples = PROFILES[config.getoption("--bn-profile")]
+        try:
+            self.registry = read()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.target = find(spec)
+        except TargetError as error:
+            raise pytest.UsageError(f"--bn: {error}") from error
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> None:
+        """Add one item per invariant."""
+        from .invariants import INVARIANTS
+
+        parent = _Target.from_parent(session, name=f"bn[{self.spec}]", nodeid=f"bn[{self.spec}]")
+        for name in INVARIANTS:
+            items.append(_Check.from_parent(parent, name=name, owner=self))
+
+    def pytest_report_header(self) -> str:
+        """Name the target and the seed."""
+        return f"bncheck: --bn {self.spec} --bn-seed {self.seed} ({self.examples} examples)"
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show the verdicts, those of other workers included."""
+        reports = [r for rs in terminalreporter.stats.values() for r in rs if hasattr(r, "user_properties")]
+        lines = {text: None for r in reports for key, text in r.user_properties if key == "bncheck"}
+        if lines:
+            from .report import header
+
+            terminalreporter.section(f"bncheck {self.spec}")
+            for text in (header(self.target), *lines):
+                terminalreporter.write_line(text)
+
+
+def _shared_seed(config: pytest.Config) -> int:
+    """Return a random seed, the same on every worker of pytest-xdist."""
+    import secrets
+    import zlib
+
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        return zlib.crc32(workerinput["testrunuid"].encode())
+    number = getattr(config.option, "testrunuid", None)
+    return zlib.crc32(number.encode()) if number else secrets.randbelow(2**32)
+
+
+class _Target(pytest.Collector):
+    """The node that the invariants of a target hang under."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield nothing: the items are added after collection."""
+        return iter(())
+
+
+class _Failed(Exception):
+    """An invariant failed, with its text."""
+
+
+class _Check(pytest.Item):
+    """One invariant of the target as a test."""
+
+    def __init__(self, *, owner: _Session, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.owner = owner
+
+    def runtest(self) -> None:
+        """Exercise the invariant and turn its verdict into pytest's."""
+        from .expectations import held
+        from .report import line
+
+        owner = self.owner
+        options = {"examples": owner.examples, "seed_number": owner.seed}
+        results = list(held(owner.target, self.name, owner.registry, **options))
+        for result in results:
+            self.user_properties.append(("bncheck", line(result, owner.target)))
+        self._outcome(results)
+
+    def _outcome(self, results: list[Result]) -> None:
+        from .report import failure_text
+
+        owner = self.owner
+        for result in results:
+            if result.verdict == "fail":
+                raise _Failed(failure_text(result, owner.target, owner.seed, owner.examples))
+            if result.verdict in ("undecided", "unexpected pass"):
+                raise _Failed(f"{self.name}: {result.verdict}: {result.message}")
+        for result in results:
+            if result.verdict == "expected failure":
+                pytest.xfail(result.message)
+        if all(result.verdict == "not offered" for result in results):
+            pytest.skip("; ".join(result.message for result in results))
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """Show the report's text instead of a traceback."""
+        if isinstance(excinfo.value, _Failed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Name the test."""
+        name = f"bn[{self.owner.spec}]"
+        return self.config.rootpath / name.replace("/", "."), None, f"{name}::{self.name}"
