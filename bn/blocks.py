@@ -77,11 +77,9 @@ def spread(vector: Float64, part: Columns, dtype: DType) -> Array:
 
 def apply(ufunc: np.ufunc, block: Array, vector: Array, out: Array) -> Array:
     """Apply ufunc(block, vector) to every row, in rows as long as the vector where that fits."""
-    if len(vector) <= block.shape[1]:
-        return ufunc(block, vector, out=out)
     if block.size % len(vector):
-        return ufunc(block, vector[: block.shape[1]], out=out)
-    shape = (-1, len(vector))
+        vector = vector[: block.shape[1]]
+    shape = (-1, len(vector)) if len(vector) > block.shape[1] else block.shape
     ufunc(block.reshape(shape), vector, out=out.reshape(shape))
     return out
 

@@ -59,7 +59,7 @@ def forward_train(
 
     One value per channel gives var = 0 and y = beta, a constant channel y = beta exactly; an
     empty batch leaves the running statistics as they are. NaN or Inf makes its own channel NaN,
-    in y and in the new running statistics, and so does a variance beyond float64.
+    in y and in the new running statistics; a variance beyond float64 makes y NaN and itself Inf.
 
     Args:
         x: (n, c, *spatial), 2 to 5 dimensions; float16, float32 or float64, any memory layout and

@@ -3,8 +3,9 @@
 import numpy as np
 
 from .arguments import check_like, check_saved, check_vector
-from .blocks import Array, Float64, Term, combine, paired_sums
+from .blocks import Array, Term, combine, paired_sums
 from .functional import Saved, gradient_sums, like_x, summing_dtype, xhat_term
+from .statistics import batch_statistics
 
 
 def jvp_train(tx: Array | None, tgamma: Array | None, tbeta: Array | None, saved: Saved) -> Array:
@@ -72,27 +73,20 @@ def double_backward_train(
     dy = check_like("dy", dy, saved.shape, saved.x)
     with np.errstate(all="ignore"):
         rstd, n = saved.rstd, max(1, saved.statistics.n)
-        mean_dy, q = np.divide(gradient_sums(dy, saved), n)  # (c,) each
+        centre, q = batch_statistics(dy, summing_dtype(dy)), gradient_sums(dy, saved)[1] / n  # (c,)
         by_dy_scale = rstd * (0.0 if ddgamma is None else ddgamma.astype(np.float64))  # (c,)
         by_xhat, by_gamma, terms = -by_dy_scale * q, np.zeros_like(rstd), []
         if ddx is not None:
             ddx = check_like("ddx", ddx, saved.shape, saved.x)
             mean_ddx, p = np.divide(gradient_sums(ddx, saved), n)  # (c,) each
-            a = covariance(dy, mean_dy, ddx, mean_ddx)
+            product = paired_sums(dy, centre.pivot, ddx, summing_dtype(dy))[1] / n  # (c,)
+            a = product - mean_ddx * centre.rest  # dy far from zero cancels before it is summed
             factor = saved.gamma * rstd**2
             terms.append(Term(ddx, None, mean_ddx, -factor * q))
             by_dy_scale = by_dy_scale - factor * p
             by_xhat = by_xhat - factor * (a - 3 * p * q)
             by_gamma = n * rstd * (a - p * q)  # (c,) (23)
-        terms += [Term(dy, None, mean_dy, by_dy_scale), xhat_term(saved, by_xhat)]
+        terms += [Term(dy, centre.pivot, centre.rest, by_dy_scale), xhat_term(saved, by_xhat)]
         by_x = combine(terms, None, like_x(saved), summing_dtype(dy))  # (24)
         kept = None if saved.gamma_dtype is None else by_gamma.astype(saved.gamma_dtype)
     return by_x.reshape(saved.shape), kept, by_dy
-
-
-def covariance(dy: Array, mean_dy: Float64, ddx: Array, mean_ddx: Float64) -> Float64:
-    """Return mean(ddx * dy) - mean(ddx) * mean(dy) per channel, with dy shifted by its mean."""
-    dtype, n = summing_dtype(dy), max(1, dy.shape[0] * dy.shape[2])
-    pivot = mean_dy.astype(dtype).astype(np.float64)
-    product: Float64 = paired_sums(dy, pivot, ddx, dtype)[1] / n - mean_ddx * (mean_dy - pivot)
-    return product

@@ -30,8 +30,9 @@ class Statistics:
         return self.pivot + self.rest
 
     def rstd(self, eps: float) -> Float64:
-        """1 / sqrt(var + eps), (4); 0 where var = eps = 0, so that y = beta there."""
+        """1 / sqrt(var + eps), (4); 0 where var = eps = 0, so that y = beta; NaN where var overflowed."""
         rstd: Float64 = 1 / np.sqrt(self.var + eps)  # (c,) (4)
+        rstd[np.isinf(self.var)] = np.nan
         if eps == 0:
             rstd[self.var == 0] = 0
         return rstd
@@ -44,8 +45,9 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
     var = sum((x - pivot)**2) / n - (mean - pivot)**2              (3)
 
     with pivot = 0 first, and again with pivot = mean where the mean exceeds one standard
-    deviation: the subtraction then cancels at most one bit. A channel with NaN or Inf, or whose
-    squares overflow float64, has mean = var = NaN. Without values both are zero.
+    deviation: the subtraction then cancels at most one bit. A channel with NaN or Inf has
+    mean = var = NaN; one whose squares overflow float64 keeps its mean and has var = Inf. Without values
+    both are zero.
 
     Source: Chan, Golub, LeVeque (1983), Algorithms for computing the sample variance.
     """
@@ -64,7 +66,13 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
         pivot, rest = near, rest + (pivot - near)
     np.maximum(var, 0.0, out=var)
     if not (good := np.isfinite(var)).all():
-        var[~good] = rest[~good] = np.nan
+        lost = ~good
+        small = np.ldexp(x[:, lost].astype(np.float64), -512)  # sums of these do not overflow
+        pivot = np.where(lost, 0.0, pivot)
+        sums = paired_sums(small, np.zeros(small.shape[1]), None, FLOAT64)
+        mean = np.ldexp(sums[0] / n, 512)
+        rest[lost] = np.where(np.isfinite(mean), mean, np.nan)
+        var[lost] = np.where(np.isfinite(mean), np.inf, np.nan)
     return Statistics(n, pivot, rest, var)
 
 
@@ -171,12 +179,11 @@ def merge_gradients(
     counts, sums = check_shards(counts, sums_dy=sums_dy, sums_dy_xhat=sums_dy_xhat)
     count, full = int(counts.sum()), counts > 0
     with np.errstate(all="ignore"):
-        mean_dy, mean_dy_xhat = (
-            (sum_shards(part[full].astype(np.float64)) / max(1, count)).astype(
-                part.dtype.newbyteorder("=")
-            )
-            for part in sums
-        )  # (c,) (26)
+        means = [sum_shards(part[full].astype(np.float64)) / max(1, count) for part in sums]
+        mean_dy, mean_dy_xhat = (  # (c,) (26)
+            mean.astype(part.dtype.newbyteorder("="))
+            for mean, part in zip(means, sums, strict=True)
+        )
     return count, mean_dy, mean_dy_xhat
 
 

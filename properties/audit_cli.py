@@ -29,7 +29,8 @@ MEANINGS = {
 }
 _EPILOG = """
 names: x xc xhat mean var std rstd y dy gamma beta eps n; functions: sum mean sqrt square (over the
-rows); several statements are separated by `;`, the last one is the value. Exit status: 0 equal,
+rows); several statements are separated by `;`, the last one is the value; with --mode eval, mean
+and var are the running ones. A TEXT is never run as Python; a FILE is. Exit status: 0 equal,
 1 not equal, 2 not a formula, 3 unknown.
 """
 

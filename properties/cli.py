@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one}; see {self.prog} --help\n")
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived; like an interrupt it is nobody's to catch, not even in a target's call."""
 
 
 def _positive(text: str) -> int:
@@ -96,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(args)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who read the output has gone; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _complain(text: str) -> int:
@@ -167,14 +171,15 @@ class _Run:
         cut = 0
         try:
             self._each()
-        except KeyboardInterrupt:
-            cut = 130
         except Terminated:
             cut = 143
+        except KeyboardInterrupt:
+            cut = 130
         finally:
             signal.signal(signal.SIGTERM, previous)
         self._finish(cut == 0)
-        return cut or exit_status(self.results)
+        unwritten = self._write(cut == 0)
+        return cut or unwritten or exit_status(self.results)
 
     def _each(self) -> None:
         from .expectations import held
@@ -205,7 +210,7 @@ class _Run:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _finish(self, complete: bool) -> None:
-        from .report import document, failure_text, summary, write_json
+        from .report import failure_text, summary
 
         self._clear()
         for result in self.results:
@@ -216,9 +221,19 @@ class _Run:
                 print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
         stopped = "" if complete else "interrupted; so far "
         print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
-        if self.args.json is not None:
-            content = document(self.target, self.results, self.seed, self.args.examples, complete)
+
+    def _write(self, complete: bool) -> int:
+        """Write the JSON file that was asked for; return 2 where that cannot be done."""
+        from .report import document, write_json
+
+        if self.args.json is None:
+            return 0
+        content = document(self.target, self.results, self.seed, self.args.examples, complete)
+        try:
             write_json(self.args.json, content)
+        except OSError as error:
+            return _complain(f"--json={self.args.json}: {error.strerror or error}")
+        return 0
 
 
 def _terminate(*_: Any) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Conventions:
         if a.ndim == 2:
             return a
         if self.statistics == "per_activation":
-            return a.reshape(a.shape[0], -1)
+            return a.reshape(a.shape[0], self.columns(a.shape))
         return np.moveaxis(a, 1, -1).reshape(-1, a.shape[1])
 
     def columns(self, shape: tuple[int, ...]) -> int:
@@ -90,18 +91,30 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
             raise TargetError(
                 f"CONVENTIONS[{key!r}] of target={spec}: expected one of {', '.join(known)}"
             )
-        if key in _ALLOWED and value not in _ALLOWED[key]:
+        if key in _ALLOWED and not any(_equal(value, choice) for choice in _ALLOWED[key]):
             allowed = ", ".join(repr(choice) for choice in _ALLOWED[key])
             raise TargetError(f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected {allowed}")
         if key in ("ndim", "dtypes"):
             choices: tuple[Any, ...] = RANKS if key == "ndim" else DTYPES
-            if isinstance(value, str) or not value or not set(value) <= set(choices):
+            if not _list_out_of(value, choices):
                 raise TargetError(
                     f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected a list out of {choices}"
                 )
-            value = tuple(sorted(value, key=choices.index))
+            value = tuple(choice for choice in choices if choice in value)
+        if key == "eps" and not (isinstance(value, Real) and 0 <= float(value) < np.inf):
+            raise TargetError(f"CONVENTIONS['eps']={value!r} of target={spec}: expected a number >= 0")
         stated[key] = value
     return stated
+
+
+def _equal(value: Any, choice: Any) -> bool:
+    return type(value) is type(choice) and bool(value == choice)
+
+
+def _list_out_of(value: Any, choices: tuple[Any, ...]) -> bool:
+    """Return whether value is a list, tuple or set of some of the choices, at least one."""
+    kind = isinstance(value, (list, tuple, set, frozenset))
+    return kind and len(value) > 0 and all(any(_equal(v, c) for c in choices) for v in value)
 
 
 @dataclass(frozen=True)

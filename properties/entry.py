@@ -1,20 +1,20 @@
-"""A failing case as a corpus entry: the calls that were made, with every number in full."""
+"""A case as a corpus entry: the calls an invariant makes, with every number in full."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from . import expected
 from .cases import Case
 from .contract import Array, Misbehaved, Target
 from .invariants import Invariant
+from .layouts import LAYOUTS, arrange
 from .verdict import judge
 
-_ARGUMENTS = {
+ARGUMENTS = {
     "forward_train": ("x", "gamma", "beta", "running_mean", "running_var"),
     "backward_train": ("dy", "saved"),
     "forward_eval": ("x", "gamma", "beta", "running_mean", "running_var"),
@@ -26,87 +26,115 @@ _ARGUMENTS = {
     "merge_gradients": ("counts", "sums_dy", "sums_dy_xhat"),
     "fold": ("weight", "bias", "gamma", "beta", "running_mean", "running_var"),
 }
+Calls = list[dict[str, Any]]
+
+
+def encode_float(value: float) -> str:
+    """Return a float as a C99 hexadecimal float without closing zeros, or nan, inf, -inf."""
+    if not np.isfinite(value):
+        return str(float(value))
+    mantissa, exponent = float(value).hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
+
+
+def shortened(data: list[Any]) -> tuple[list[Any], int]:
+    """Return the shortest part that gives data when it is repeated so many times."""
+    n = len(data)
+    if n > 64:
+        for size in range(1, 33):
+            if n % size == 0 and data == data[:size] * (n // size):
+                return data[:size], n // size
+    return data, 1
 
 
 def encode_array(a: Array) -> dict[str, Any]:
     """Return an array as dtype, shape, layout and C99 hexadecimal floats (integers as such)."""
+    flat = np.ascontiguousarray(a).ravel()
     if a.dtype.kind in "iu":
-        data: list[Any] = [int(v) for v in a.ravel()]
+        data: list[Any] = [int(v) for v in flat]
     else:
-        data = [encode_float(float(v)) for v in a.astype(np.float64).ravel()]
-    entry: dict[str, Any] = {"data": data, "dtype": a.dtype.name, "shape": list(a.shape)}
-    if not a.flags.c_contiguous:
-        entry["strides"] = list(a.strides)
+        data = [encode_float(float(v)) for v in flat.astype(np.float64)]
+    data, times = shortened(data)
+    found = {"data": data, "dtype": a.dtype.newbyteorder("=").name, "shape": list(a.shape)}
+    layout = layout_of(a)
+    return found | ({"layout": layout} if layout else {}) | ({"repeat": times} if times > 1 else {})
+
+
+def layout_of(a: Array) -> str:
+    """Return the name of the memory layout, empty for plain C order."""
     if not a.dtype.isnative:
-        entry["byte_order"] = "swapped"
-    return entry
-
-
-def encode_float(value: float) -> str:
-    """Return a float as a C99 hexadecimal float, or nan, inf, -inf."""
-    return value.hex() if np.isfinite(value) else str(value)
+        return "byte-swapped"
+    if not a.flags.aligned:
+        return "misaligned"
+    if not a.flags.writeable and a.flags.c_contiguous:
+        return "read-only"
+    if a.flags.c_contiguous:
+        return ""
+    for name in ("broadcast", "reversed", "strided", "in Fortran order", "channels last"):
+        if name in LAYOUTS and a.ndim > 1 and arrange(a, name).strides == a.strides:
+            return name
+    return "in Fortran order" if a.flags.f_contiguous else "strided"
 
 
 def _encode(value: Any, forwards: list[Any]) -> Any:
     if isinstance(value, np.ndarray):
         return encode_array(value)
-    if isinstance(value, float):
-        return encode_float(value)
+    if isinstance(value, (float, np.floating)):
+        return encode_float(float(value))
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if isinstance(value, np.dtype):
-        return value.name
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return np.dtype(value).name
     for index, saved in enumerate(forwards):
         if saved is not None and saved is value:
-            return {"call": index}
+            return index
     return str(type(value).__name__)
 
 
-def _saved_of(name: str, result: Any) -> Any:
-    """Return what a forward saved, and None for other calls."""
-    if not name.startswith("forward_") or not isinstance(result, (tuple, list)) or not result:
-        return None
-    return result[-1]
+def recorded(target: Target, exercise: Callable[[Target], Any]) -> Calls:
+    """Return the calls that exercise makes, their arguments as they were before each call."""
+    calls: Calls = []
+    forwards: list[Any] = []
+
+    def around(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def logged(*args: Any, **options: Any) -> Any:
+            given: Mapping[str, Any] = dict(zip(ARGUMENTS[name], args, strict=False)) | options
+            calls.append({"call": name, **{k: _encode(v, forwards) for k, v in given.items()}})
+            forwards.append(None)
+            index, result = len(forwards) - 1, function(*args, **options)
+            if name.startswith("forward_") and isinstance(result, (tuple, list)) and result:
+                forwards[index] = result[-1]
+            return result
+
+        return logged
+
+    functions = {name: around(name, function) for name, function in target.functions.items()}
+    try:
+        exercise(replace(target, functions=functions))
+    except Misbehaved:
+        pass  # the calls up to here are what matters
+    return calls
+
+
+def calls_of(target: Target, invariant: Invariant, case: Case) -> Calls:
+    """Return the calls that an invariant makes on a case; none where only a machine drives it."""
+    if invariant.inputs == "sequence":
+        return []
+    return recorded(target, lambda logged: judge(invariant.check(logged, case)))
+
+
+def sentence_of(invariant: Invariant, case: Case) -> str:
+    """Return what an entry is called."""
+    what = case.recipe.regime.replace("_", " ")
+    return f"{invariant.sentence}: {what}, {case.recipe.dtype} {list(case.x.shape)}"
 
 
 def entry(target: Target, invariant: Invariant, case: Case) -> dict[str, Any]:
-    """Return the corpus entry of a case that fails an invariant: calls, parameters, what is right."""
-    log: list[tuple[str, Any, Any, Any]] = []
-    logged = replace(target, log=log)
-    if invariant.inputs != "sequence":
-        try:
-            judge(invariant.check(logged, case))
-        except Misbehaved:
-            pass  # the calls up to here are what matters
-    saved = [_saved_of(name, result) for name, _, _, result in log]
-    calls = []
-    for name, args, options, _ in log:
-        given: Mapping[str, Any] = dict(zip(_ARGUMENTS[name], args, strict=False)) | options
-        calls.append({"call": name, **{key: _encode(v, saved) for key, v in given.items()}})
+    """Return the corpus entry of a case that fails an invariant: calls, and what is right."""
+    from .corpus_expected import with_expected
+
     return {
-        "sentence": f"{invariant.sentence}: {case.recipe.regime.replace('_', ' ')}, "
-        f"{case.recipe.dtype} {list(case.x.shape)}",
+        "sentence": sentence_of(invariant, case),
         "source": f"found by bncheck run {target.spec} --only {invariant.name}",
-        "calls": calls,
-        "expected": _expected(case),
-    }
-
-
-def _expected(case: Case) -> dict[str, Any]:
-    """Return the values that are free of conventions, each with its radius, of the plain pass."""
-    if case.x.size == 0 or not np.isfinite(case.x.astype(np.float64)).all():
-        return {}
-    p = expected.training(case)
-    wanted = {
-        "mean": expected.Wanted(p.ref.mean, p.spread.mean + p.ref.bound["mean"]),
-        "var": expected.Wanted(p.ref.var, p.spread.var + p.ref.bound["var"]),
-        "y": expected.output(case),
-        **expected.gradients(case),
-    }
-    return {
-        name: {
-            "value": encode_array(np.broadcast_to(w.value, w.value.shape)),
-            "radius": encode_array(np.broadcast_to(w.radius, w.value.shape)),
-        }
-        for name, w in wanted.items()
+        "calls": with_expected(calls_of(target, invariant, case)),
     }

@@ -44,29 +44,34 @@ def probed(
     spec: str, functions: Mapping[str, Callable[..., Any]], stated: Mapping[str, Any]
 ) -> Target:
     """Return the target that these functions make, with its conventions and what it offers."""
-    eps_fixed = stated.get("eps") == "fixed"
-    known = stated_conventions({k: v for k, v in stated.items() if v != "fixed"}, spec)
+    eps_fixed = isinstance(stated.get("eps"), str) and stated["eps"] == "fixed"
+    known = stated_conventions({k: stated[k] for k in stated if k != "eps" or not eps_fixed}, spec)
+    if "bfloat16" in known.get("dtypes", ()) and "bfloat16" not in _installed_dtypes():
+        raise TargetError(
+            f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
+            "try: pip install ml_dtypes"
+        )
     conventions = Conventions(**{**known, "dtypes": known.get("dtypes", _installed_dtypes())})
     target = Target(spec, functions, conventions)
     first = _first_call(target, "dtypes" in known)
     refused: dict[str, str] = {}
     target = _axes(target, first, known)
     ranks = _ranks(target, first, refused, "ndim" in known)
-    dtypes = _dtypes(target, ranks[0], refused, "dtypes" in known)
+    dtypes = _dtypes(target, first, refused, "dtypes" in known)
     conventions = replace(target.conventions, ndim=tuple(ranks), dtypes=tuple(dtypes))
     target = replace(target, conventions=conventions)
     offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
-    offers |= set(_capabilities(target, dtypes[0], ranks[0], refused))
+    offers |= set(_capabilities(target, dtypes[0], first[1], refused))
     target = replace(target, offers=frozenset(offers), refused=refused)
-    found = _averages(target, dtypes[0], ranks[0])
+    found = _averages(target, dtypes[0], first[1])
     if not eps_fixed and conventions.eps is None:
         target = replace(target, offers=target.offers | {"eps"})
     else:
         refused["eps"] = "it is fixed"
     if eps_fixed:
-        found["eps"] = _fixed_eps(target, dtypes, ranks[0])
+        found["eps"] = _fixed_eps(target, dtypes, first[1])
     if "float32" in dtypes:
-        found["subnormals"] = _subnormals(target, ranks[0])
+        found["subnormals"] = _subnormals(target, first[1])
     return replace(target, conventions=replace(conventions, **{**found, **known, **_own(conventions)}))
 
 
@@ -179,20 +184,25 @@ def _ranks(
 ) -> list[int]:
     if stated:
         return list(target.conventions.ndim)
-    dtype = first[0]
-    return [r for r in RANKS if _tried(lambda r=r: _call(target, dtype, r), f"rank {r}", refused)]
+    dtype, known = first
+    return [
+        r for r in RANKS
+        if r == known or _tried(lambda r=r: _call(target, dtype, r), f"rank {r}", refused)
+    ]  # fmt: skip
 
 
-def _dtypes(target: Target, rank: int, refused: dict[str, str], stated: bool) -> list[str]:
+def _dtypes(
+    target: Target, first: tuple[str, int], refused: dict[str, str], stated: bool
+) -> list[str]:
     if stated:
         return list(target.conventions.dtypes)
     found = []
     for dtype in target.conventions.dtypes:
         try:
-            wrong = _wrong_dtype(_call(target, dtype, rank), dtype)
+            wrong = _wrong_dtype(_call(target, dtype, first[1]), dtype)
         except Misbehaved as error:
             wrong = str(error)
-        if wrong:
+        if wrong and dtype != first[0]:
             refused[dtype] = wrong
         else:
             found.append(dtype)
@@ -256,7 +266,10 @@ def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
     x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
     rows = target.conventions.rows(x).astype(np.float64)
     n = rows.shape[0]
-    result = contract.train(target, x, gamma, beta, mean, var, eps=_EPS, momentum=_MOMENTUM)
+    try:
+        result = contract.train(target, x, gamma, beta, mean, var, eps=_EPS, momentum=_MOMENTUM)
+    except Misbehaved:
+        return {}  # a call like it went through before: the invariants will tell
     if result.running_mean is None or result.running_var is None:
         return {}
     new_mean, new_var = (a.astype(np.float64) for a in (result.running_mean, result.running_var))
@@ -274,23 +287,44 @@ def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
 
 
 def _fixed_eps(target: Target, dtypes: list[str], rank: int) -> float:
-    """Return the eps of a target that takes none, from the variance of xhat where var is small."""
+    """Return the eps of a target that takes none, from the variance of xhat where var is near eps."""
     dtype = "float64" if "float64" in dtypes else dtypes[0]
+    hint = "its fixed eps cannot be found out; state it as CONVENTIONS['eps']"
+    try:
+        tried = [_eps_at(target, dtype, rank, 2.0**-k) for k in _EPS_SCALES[dtype]]
+    except Misbehaved as error:
+        raise TargetError(f"target={target.spec}: {error}; {hint}") from error
+    found = [(max(eps / var, var / eps), eps, var) for eps, var in tried if 0 < eps < np.inf]
+    if not found:
+        if all(abs(eps) <= 2.0**-12 * var for eps, var in tried):
+            return 0.0
+        raise TargetError(f"target={target.spec}: {hint}")
+    _, eps, var = min(found)
+    if eps <= 2.0**-12 * var:  # nothing but rounding, even where var is least
+        return 0.0
+    return float(f"{eps:.{10 if dtype == 'float64' else 4}g}")
+
+
+_EPS_SCALES = {
+    "float64": (0, 10, 20, 30),
+    "float32": (0, 10, 20, 30),
+    "float16": (0, 4, 8),
+    "bfloat16": (0, 10, 20, 30),
+}
+
+
+def _eps_at(target: Target, dtype: str, rank: int, scale: float) -> tuple[float, float]:
+    """Return eps as it shows in plain numbers of this scale, and their variance."""
     x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
-    x = (x - 1) * np.asarray(2.0**-10, x.dtype)
+    x = (x - 1) * np.asarray(scale, x.dtype)
     result = contract.train(
         target, x, gamma * 0 + 1, beta * 0, mean, var, eps=_EPS, momentum=_MOMENTUM
     )
     rows, y = (target.conventions.rows(a).astype(np.float64) for a in (x, result.y))
-    square, variance = y.var(axis=0), rows.var(axis=0)
-    digits = 10 if dtype == "float64" else 4
+    variance = rows.var(axis=0)
     with np.errstate(all="ignore"):
-        found = float(np.median(variance / square - variance))
-    if not np.isfinite(found) or found < 0:
-        raise TargetError(
-            f"target={target.spec}: its fixed eps cannot be found out; state it as CONVENTIONS['eps']"
-        )
-    return float(f"{found:.{digits}g}")
+        eps = variance / y.var(axis=0) - variance
+    return float(np.median(eps)), float(np.median(variance))
 
 
 def _subnormals(target: Target, rank: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from .contract import Conventions, Target
 from .entry import entry
 from .run import Result, count_numbers
 from .verdict import Failure
+
 
 def header(target: Target) -> str:
     """Return the head of the table; the strengths stand per dtype, in the target's order."""
@@ -80,7 +82,7 @@ def failure_text(result: Result, target: Target, seed: int, examples: int) -> st
     if result.likely:
         lines.append(f"  likely  {result.likely}")
     only = f"--only {result.invariant.name} --seed {seed} --examples {examples}"
-    lines.append(f"  again   bncheck run {target.spec} {only}")
+    lines.append(f"  again   bncheck run {shlex.quote(target.spec)} {only}")
     lines.append(f"  with    {count_numbers(result)} numbers, eps={case.eps!r}, momentum={case.momentum!r}")
     for name in ("x", "dy", "gamma", "beta", "running_mean", "running_var"):
         array = getattr(case, name)

@@ -13,7 +13,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from .cases import Case
-from .contract import Misbehaved, Target
+from .contract import Array, Misbehaved, Target
 from .invariants import Invariant
 from .machine import machine
 from .mutants.planted import PLANTED
@@ -238,8 +238,15 @@ def _failed(tally: _Tally, invariant: Invariant, error: Exception) -> Result:
     )
 
 
+def _deviation(claim: Claim) -> Array:
+    """Return got - want, zero where both are the same infinity."""
+    got, want = np.asarray(claim.got, np.float64), np.asarray(claim.want, np.float64)
+    with np.errstate(all="ignore"):
+        return np.where(got == want, 0.0, got - want)
+
+
 def _likely(target: Target, invariant: Invariant, case: Case) -> str:
-    """Return the planted errors that give on this case what the target gave."""
+    """Return the planted errors that deviate on this case as the target does."""
     if invariant.inputs == "sequence":
         return ""
     try:
@@ -253,10 +260,9 @@ def _likely(target: Target, invariant: Invariant, case: Case) -> str:
             outcome = judge(invariant.check(plant, case))
         except Misbehaved:
             continue
-        pairs = zip(outcome.claims, got, strict=False)
         same = [
-            replace(theirs, want=np.asarray(ours.got, dtype=np.float64), bits=False)
-            for theirs, ours in pairs
+            replace(theirs, got=_deviation(theirs), want=_deviation(ours), bits=False)
+            for theirs, ours in zip(outcome.claims, got, strict=False)
         ]
         if outcome.failure and judge(same).failure is None:
             names.append(name)

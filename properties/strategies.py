@@ -17,6 +17,8 @@ from .contract import Conventions
 MOMENTA = (0.5, 0.9, 0.1, 0.75, 0.99, 0.0, 1.0)
 EPSILONS = tuple(10.0**-k for k in range(13))
 
+LARGE = tuple(2**k + 1 for k in (10, 12, 15, 16))  # just past a block, or a counter of 16 bits
+
 WELL = tuple(name for name in FINITE if not REGIMES[name].ill_conditioned)
 
 
@@ -80,7 +82,7 @@ def recipes(
     return st.builds(
         Recipe,
         regime=st.sampled_from(inputs.regimes),
-        n=st.integers(*inputs.n),
+        n=st.sampled_from(LARGE) if large else st.integers(*inputs.n),
         channels=st.integers(*inputs.channels),
         spatial=shapes,
         dtype=st.sampled_from(dtypes),

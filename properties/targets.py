@@ -25,14 +25,18 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """Return the functions of the contract that a target has, and the conventions it states.
 
     Args:
-        spec: a built-in name, package.module, package.module:NAME, path/to/file.py or
-            path/to/file.py:NAME.
+        spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
+            path/to/file.py:NAME or mutants:NAME.
 
     Raises:
         TargetError: no such target, it does not import, or it has no forward_train.
     """
     if not spec.strip():
         raise TargetError(f"target={spec!r}: expected a name, a module or a file.py")
+    if spec.startswith("mutants:"):
+        from .mutants.named import offered_by
+
+        return offered_by(spec.removeprefix("mutants:"))
     return offered(_resolve(spec), spec)
 
 
@@ -48,15 +52,20 @@ def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[
                 f"target={spec}: it has no forward_train{several}; "
                 "expected the functions of the contract or one class with forward and backward"
             )
-        return from_layer(layers[0])
+        functions, stated = from_layer(layers[0])
+        return functions, {**stated, **_stated(found, spec), **_stated(layers[0], spec)}
     functions = {name: getattr(found, name) for name in FUNCTIONS if hasattr(found, name)}
     for name, function in functions.items():
         if not callable(function):
             raise TargetError(f"target={spec}: {name} is no function but {type(function).__name__}")
+    return functions, _stated(found, spec)
+
+
+def _stated(found: Any, spec: str) -> dict[str, Any]:
     stated = getattr(found, "CONVENTIONS", {})
     if not isinstance(stated, Mapping):
         raise TargetError(f"CONVENTIONS of target={spec}: expected a mapping, got {stated!r}")
-    return functions, dict(stated)
+    return dict(stated)
 
 
 def _layers(module: Any) -> list[Any]:
@@ -72,12 +81,21 @@ def _resolve(spec: str) -> Any:
     registered = {**_third_party(), **BUILT_IN}
     if spec in registered:
         where = registered[spec]
-        return _attribute(_module(where, spec), None, spec) if isinstance(where, str) else where.load()
+        return _attribute(_module(where, spec), None, spec) if isinstance(where, str) else _entry(where)
     path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
     path = path or spec
     if path.endswith(".py") or "/" in path:
         return _attribute(_file(path, spec), name or None, spec)
     return _attribute(_module(path, spec), name or None, spec)
+
+
+def _entry(point: Any) -> Any:
+    try:
+        return point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _import_failed(point.name, error) from error
 
 
 def _third_party() -> dict[str, Any]:

@@ -13,13 +13,15 @@ from dataclasses import replace
 
 from .audit_code import from_file
 from .audit_diagnosis import diagnose
-from .audit_formula import Formula, NotAFormula, from_text
+from .audit_formula import Formula, from_text
 from .audit_lines import first_wrong_line
+from .audit_literals import NotAFormula
 from .audit_opaque import audit_floats
 from .audit_points import Question
 from .audit_report import ZERO_SUM, ZERO_TERM, Report, Result
+from .audit_run import CannotRun
 from .audit_smallest import smallest
-from .audit_verdict import SIZES, CannotRun, Finding, Mismatch, Verdict, judge
+from .audit_verdict import SIZES, Finding, Mismatch, Verdict, judge
 
 __all__ = ["NotAFormula", "Question", "Report", "audit", "from_file", "from_text", "status"]
 
@@ -90,7 +92,7 @@ def _result(
 def _explained(
     formula: Formula, question: Question, seed: int, quantity: str, mismatch: Mismatch
 ) -> Result:
-    diagnosis, line = diagnose(formula, quantity, question, seed)
+    diagnosis, line = diagnose(formula, quantity, question, seed, mismatch.point.shape)
     wrong = first_wrong_line(formula, question, seed)
     other = wrong if wrong and wrong.name != quantity else None
     return Result(

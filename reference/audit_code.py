@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .audit_formula import Formula, NotAFormula, Run, Values
-from .audit_numbers import TurnedFloat
-from .audit_rewrite import Source, execute, rewrite
+from .audit_bind import both, copied, flat, typed
+from .audit_formula import Formula, Values
+from .audit_literals import NotAFormula
+from .audit_module import Module, load
+from .audit_points import QUANTITIES
+from .audit_targets import contract, layer_class
 
 ALIASES: dict[str, str] = {
     alias: name
@@ -39,6 +37,7 @@ _SAME = (
     "momentum", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta",
 )  # fmt: skip
 ALIASES |= {name: name for name in _SAME}
+_REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 RETURNS = {
     "forward": ("y",),
     "double_backward": ("grad_x", "grad_gamma", "grad_dy"),
@@ -47,61 +46,6 @@ RETURNS = {
     "running_statistics": ("new_running_mean", "new_running_var"),
     "statistics": ("mean", "var"),
 }
-KEPT = {"x", "dy", "xhat", "xc", "y", "ddx", "tx", "n", "eps", "momentum"}
-
-
-@dataclass(frozen=True)
-class Module:
-    """A file under audit: rewritten (None where that failed) and as it is."""
-
-    path: Path
-    source: Source | None
-    plain: Mapping[str, Any]
-
-    def names(self, exact: bool, eps: Any) -> Mapping[str, Any]:
-        """Return the module's names, run anew over exact numbers or as it is."""
-        if not exact or self.source is None:
-            return self.plain
-        return execute(self.source, eps)
-
-
-def load(path: Path) -> Module:
-    """Read and run a file.
-
-    Raises:
-        NotAFormula: it does not exist, is not Python, or raises on import.
-    """
-    if not path.is_file():
-        raise NotAFormula(f"file={str(path)!r}: no such file; expected FILE.py:FUNCTION")
-    try:
-        text = path.read_text(encoding="utf-8")
-        source: Source | None = rewrite(text, str(path))
-    except (SyntaxError, ValueError) as error:
-        reason = getattr(error, "msg", None) or str(error)
-        raise NotAFormula(f"file={str(path)!r}: not Python source ({reason})") from None
-    plain = _import(path)
-    try:
-        if source is not None:
-            execute(source, 1)
-    except Exception:  # what runs plainly and fails over exact numbers is audited in float64
-        source = None
-    return Module(path, source, plain)
-
-
-def _import(path: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(f"bncheck_audited_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise NotAFormula(f"file={str(path)!r}: expected a name that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise NotAFormula(f"file={str(path)!r}: does not import ({reason})") from None
-    finally:
-        sys.path.remove(str(path.parent))
-    return vars(module)
 
 
 def from_file(
@@ -119,11 +63,11 @@ def from_file(
     module = load(path)
     if name is None:
         if "forward_train" in module.plain:
-            return _contract(module)
+            return contract(module)
         name = _only_candidate(module)
     target = module.plain.get(name)
     if inspect.isclass(target):
-        return [_layer(module, name)]
+        return layer_class(module, name)
     if not callable(target):
         offered = ", ".join(_candidates(module)) or "none"
         raise NotAFormula(
@@ -149,39 +93,16 @@ def _only_candidate(module: Module) -> str:
     return found[0]
 
 
-def _flat(name: str, value: Any) -> Any:
-    """Channel values are (c,) for code, as NumPy users write them."""
-    return value if name in KEPT or not isinstance(value, np.ndarray) else value.reshape(-1)
-
-
-def _both(module: Module, run: Callable[[Mapping[str, Any], Values], Mapping[str, Any]]) -> Any:
-    def exact(given: Values) -> Mapping[str, Any]:
-        return run(module.names(True, given["eps"]), given)
-
-    def floating(given: Values) -> Mapping[str, Any]:
-        return run(module.names(False, given["eps"]), given)
-
-    return (exact if module.source else None), floating
-
-
-def _typed(module: Module) -> tuple[str, ...]:
-    return module.source.typed_eps if module.source else ()
-
-
 def _function(module: Module, name: str, returns: tuple[str, ...], mode: str) -> Formula:
     parameters = _parameters(module.plain[name], name)
 
     def run(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-        values = {p: _copied(_flat(meant, given[meant])) for p, meant in parameters.items()}
-        return _named(names[name](**values), returns or _returns(name), name)
+        values = {p: copied(flat(meant, given[meant])) for p, meant in parameters.items()}
+        return _named(names[name](**values), returns or _returns(name), name, mode)
 
-    exact, floating = _both(module, run)
+    exact, floating = both(module, run)
     label = f"{module.path.name}:{name}"
-    return Formula(label, exact, floating, _typed(module), mode=mode)
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return Formula(label, exact, floating, typed(module), mode=mode)
 
 
 def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:
@@ -194,10 +115,7 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:
     for parameter, kind in signature.items():
         if parameter in ALIASES:
             meant[parameter] = ALIASES[parameter]
-        elif kind.default is kind.empty and kind.kind not in (
-            kind.VAR_KEYWORD,
-            kind.VAR_POSITIONAL,
-        ):
+        elif kind.default is kind.empty and kind.kind not in _REST:
             known = "x xc xhat mean var std rstd y dy gamma beta eps n momentum running_mean"
             raise NotAFormula(
                 f"parameter={parameter!r} of {name}: unknown; expected names such as {known}"
@@ -207,104 +125,31 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:
 
 
 def _returns(name: str) -> tuple[str, ...]:
-    from .audit_points import QUANTITIES  # late: only names are needed
-
+    """Return what a function of this name returns, () to go by the number of its results."""
     if name in QUANTITIES["train"]:
         return (name,)
     return next((returns for key, returns in RETURNS.items() if name.startswith(key)), ())
 
 
-def _named(result: Any, returns: tuple[str, ...], name: str) -> Mapping[str, Any]:
-    if isinstance(result, Mapping):
-        return result
-    values = list(result) if isinstance(result, (tuple, list)) else [result]
-    if not returns:
-        returns = ("dx", "dgamma", "dbeta")[: len(values)] if len(values) in (1, 3) else ()
-    if len(values) != len(returns):
-        wanted = ", ".join(returns) or "dx or (dx, dgamma, dbeta)"
-        raise NotAFormula(
-            f"name={name!r}: returned {len(values)} values, expected {wanted}; say --returns"
-        )
-    return dict(zip(returns, values, strict=True))
+def _named(result: Any, returns: tuple[str, ...], name: str, mode: str) -> Mapping[str, Any]:
+    """Return the results by quantity.
 
-
-def _contract(module: Module) -> list[Formula]:
-    """A contract implementation: one formula per mode that it offers both ways."""
-    found = []
-    for mode in ("train", "eval"):
-        if {f"forward_{mode}", f"backward_{mode}"} <= set(module.plain):
-            runner = _run_train if mode == "train" else _run_eval
-            exact, floating = _both(module, runner)
-            label = f"{module.path.name} ({mode})"
-            found.append(Formula(label, exact, floating, _typed(module), mode=mode))
-    if not found:
-        raise NotAFormula(f"file={module.path.name!r}: forward_train without backward_train")
-    return found
-
-
-def _inputs(given: Values, *names: str) -> list[Any]:
-    return [_copied(_flat(name, given[name])) for name in names]
-
-
-def _run_train(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-    arguments = _inputs(given, "x", "gamma", "beta", "running_mean", "running_var")
-    settings = {"eps": given["eps"], "momentum": given["momentum"]}
-    y, mean, var, saved = names["forward_train"](*arguments, **settings)
-    dx, dgamma, dbeta = names["backward_train"](*_inputs(given, "dy"), saved)
-    out = {"y": y, "new_running_mean": mean, "new_running_var": var}
-    out |= {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-    if "jvp_train" in names:
-        out["ty"] = names["jvp_train"](*_inputs(given, "tx", "tgamma", "tbeta"), saved)
-    if "double_backward_train" in names:
-        seeds = _inputs(given, "ddx", "ddgamma", "ddbeta", "dy")
-        results = names["double_backward_train"](*seeds, saved)
-        out |= dict(zip(("grad_x", "grad_gamma", "grad_dy"), results, strict=True))
-    return out
-
-
-def _run_eval(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-    arguments = _inputs(given, "x", "gamma", "beta", "running_mean", "running_var")
-    y, saved = names["forward_eval"](*arguments, eps=given["eps"])
-    dx, dgamma, dbeta = names["backward_eval"](*_inputs(given, "dy"), saved)
-    return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-
-
-def _layer(module: Module, name: str) -> Formula:
-    """A layer class of the seed's shape, a new instance per run."""
-
-    def run(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-        layer = names[name](*_inputs(given, "gamma", "beta"), **_state(names[name], given))
-        y = layer.forward(*_inputs(given, "x"), True)
-        dx = layer.backward(*_inputs(given, "dy"))
-        out = {"y": y, "dx": dx, "dgamma": layer.dgamma, "dbeta": layer.dbeta}
-        return out | {f"new_{k}": getattr(layer, k) for k in ("running_mean", "running_var")
-                      if hasattr(layer, k)}  # fmt: skip
-
-    exact, floating = _both(module, run)
-    notes = _inference_note(module, name)
-    return Formula(f"{module.path.name}:{name}", exact, floating, _typed(module), notes)
-
-
-def _state(layer: Any, given: Values) -> dict[str, Any]:
-    parameters = inspect.signature(layer).parameters
-    names = [
-        name for name in ("momentum", "running_mean", "running_var", "eps") if name in parameters
-    ]
-    return dict(zip(names, _inputs(given, *names), strict=True))
-
-
-def _inference_note(module: Module, name: str) -> tuple[str, ...]:
-    """Say so if inference crashes, as it does in the seed."""
-    one = np.ones(1)
-    try:
-        given = {"gamma": one, "beta": one, "running_mean": one, "running_var": one,
-                 "momentum": 0.9, "eps": 1e-5}  # fmt: skip
-        layer = module.plain[name](one, one, **_state(module.plain[name], given))
-        layer.forward(np.ones((2, 1)), False)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        return (f"inference is not audited: forward(x, False) raises {reason}",)
-    return ("inference is not audited: a layer class has no backward for it",)
-
-
-__all__ = ["ALIASES", "Module", "Run", "TurnedFloat", "from_file", "load"]
+    Raises:
+        NotAFormula: there are too many or too few, or a name that is no quantity of this mode.
+    """
+    if not isinstance(result, Mapping):
+        values = list(result) if isinstance(result, (tuple, list)) else [result]
+        if not returns and len(values) in (1, 3):
+            returns = ("dx", "dgamma", "dbeta")[: len(values)]
+        if len(values) != len(returns):
+            wanted = ", ".join(returns) or "dx or (dx, dgamma, dbeta)"
+            raise NotAFormula(
+                f"name={name!r}: returned {len(values)} values, expected {wanted}; say --returns"
+            )
+        result = dict(zip(returns, values, strict=True))
+    unknown = [str(key) for key in result if key not in QUANTITIES[mode]]
+    if unknown or not result:
+        known = " ".join(QUANTITIES[mode])
+        what = unknown[0] if unknown else "nothing"
+        raise NotAFormula(f"name={name!r}: returned {what}, expected among {known} in mode {mode}")
+    return dict(result)

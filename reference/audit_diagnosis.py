@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from . import audit_solve as solve
 from .audit_causes import cause
-from .audit_formula import Formula, WrongShape, repeated, shaped
-from .audit_numbers import Number
-from .audit_points import ROWS, Point, Question
-from .audit_solve import Factor, Sample
-from .audit_terms import Span, Term, parsed, span_of
-from .audit_verdict import CannotRun, point_at, run_at
-
-SIZES = (5, 6, 7, 8)
+from .audit_fit import SIZES, Tried, factors_of, fit, try_at
+from .audit_formula import Formula, WrongShape
+from .audit_points import ROWS, Question
+from .audit_recognise import Factor, Sample, recognise
+from .audit_run import CannotRun
+from .audit_terms import Span, Term, span_of
 
 
 @dataclass(frozen=True)
@@ -35,20 +31,13 @@ class Diagnosis:
     words: str
 
 
-@dataclass(frozen=True)
-class Tried:
-    """The formula's values at one n: points with one x and several dy, and the values there."""
-
-    n: int
-    points: list[tuple[Point, Point]]
-    values: list[Any]
-    is_exact: bool
-
-
 def diagnose(
-    formula: Formula, quantity: str, question: Question, seed: int
+    formula: Formula, quantity: str, question: Question, seed: int, shape: tuple[int, int]
 ) -> tuple[list[Diagnosis], str]:
     """Return what is wrong with a quantity, and the right line.
+
+    Args:
+        shape: the (n, c) at which it was found wrong.
 
     The list is empty where no diagnosis fits; the line is "" for a quantity without one.
     """
@@ -57,11 +46,13 @@ def diagnose(
         return [], ""
     line = span.line if "=" in span.line else f"{quantity} = {span.line}"
     try:
-        tries = [_try(formula, quantity, question, seed, n, len(span.terms)) for n in SIZES]
+        tries = [try_at(formula, quantity, question, seed, n, len(span.terms)) for n in SIZES]
     except WrongShape as error:
         return [Diagnosis(quantity, "?", str(error))], line
     except (CannotRun, ArithmeticError):
         return [], line
+    if not _any_differs(quantity, tries):
+        return [_right_here(quantity, shape)], line
     for step in (_another_quantity, _single_rows, _same_terms, _strangers):
         found = step(quantity, span, tries)
         if found:
@@ -69,32 +60,35 @@ def diagnose(
     return [_outside(quantity, span)], line
 
 
-def _try(
-    formula: Formula, quantity: str, question: Question, seed: int, n: int, terms: int
-) -> Tried:
-    count = 4 if quantity in ROWS else terms + 4
-    points = solve.fresh(point_at(seed, question, n, 1, 0)[0], count, seed)
-    fit = repeated if formula.text else shaped
-    values = [fit(quantity, run_at(formula, p.given)[quantity], n, 1) for _, p in points]
-    cells = [solve.rational(cell) for value in values for cell in value.flat]
-    return Tried(n, points, values, all(is_exact for _, is_exact in cells))
-
-
 def _differs(got: Any, wanted: Fraction, is_exact: bool) -> bool:
     value = solve.rational(got)[0]
     return value != wanted if is_exact else abs(value - wanted) > solve.NEAR * abs(wanted)
+
+
+def _any_differs(quantity: str, tries: Sequence[Tried]) -> bool:
+    return any(
+        _differs(got, wanted, tried.is_exact)
+        for tried in tries
+        for (point, _), value in zip(tried.points, tried.values, strict=True)
+        for got, wanted in zip(value.flat, point.truth(quantity).flat, strict=True)
+    )
+
+
+def _right_here(quantity: str, shape: tuple[int, int]) -> Diagnosis:
+    """Right for one channel at n = 5 to 8, where the terms are looked for."""
+    n, c = shape
+    if c > 1:
+        words = "right for one channel, wrong for several: a sum or mean runs over the wrong axis"
+    else:
+        words = f"right at n = 5 to 8, wrong at n = {n}: a size in the code is not n"
+    return Diagnosis(quantity, "?", words)
 
 
 def _another_quantity(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
     """The formula of dbeta handed in as dgamma, and the like."""
     names = ["dgamma", "dbeta"] if quantity not in ROWS else ["dx", "dxhat", "y", "xhat", "dy"]
     for other in names:
-        if other != quantity and not any(
-            _differs(got, wanted, tried.is_exact)
-            for tried in tries
-            for (point, _), value in zip(tried.points, tried.values, strict=True)
-            for got, wanted in zip(value.flat, point.truth(other).flat, strict=True)
-        ):
+        if other != quantity and not _any_differs(other, tries):
             return [Diagnosis(quantity, "?", f"this is {other}, not {quantity}")]
     return []
 
@@ -127,57 +121,13 @@ def _row_factor(quantity: str, tries: Sequence[Tried], rows: Sequence[int]) -> s
         point, over_numbers = tried.points[0]
         value = solve.rational(tried.values[0][row, 0])[0] / point.truth(quantity)[row, 0]
         samples.append(Sample(tried.n, value, tried.is_exact, over_numbers))
-    found = solve.recognise(samples)
+    found = recognise(samples)
     return found.text if found else "?"
-
-
-def _fit(tried: Tried, texts: Sequence[str], quantity: str) -> list[Fraction] | None:
-    """Solve for the coefficients of these terms at one n, over all points."""
-    matrix: list[list[Fraction]] = []
-    right: list[Fraction] = []
-    for (_, over_numbers), value in zip(tried.points, tried.values, strict=True):
-        columns = solve.columns(texts, over_numbers, quantity in ROWS)
-        matrix += [list(row) for row in zip(*columns, strict=True)]
-        right += [solve.rational(cell)[0] for cell in value.flat]
-    return solve.solve(matrix, right, tried.is_exact)
-
-
-def _factors(
-    tries: Sequence[Tried], texts: Sequence[str], rights: Sequence[str], quantity: str
-) -> list[Factor] | None:
-    """Return coefficient/right of every term, None where they do not fit."""
-    solved = [_fit(tried, texts, quantity) for tried in tries]
-    if any(found is None for found in solved):
-        return None
-    factors = []
-    for k, right in enumerate(rights):
-        samples = [
-            _sample(tried, found[k], right)
-            for tried, found in zip(tries, solved, strict=True)
-            if found is not None
-        ]
-        factors.append(solve.recognise(samples) or Factor(_by_size(samples)))
-    return factors
-
-
-def _sample(tried: Tried, coefficient: Fraction, right: str) -> Sample:
-    over_numbers = tried.points[0][1]
-    expected = Fraction(0)
-    if right != "0":
-        cell = np.ravel(np.asarray(parsed(right).run(over_numbers.given), dtype=object))[0]
-        expected = solve.rational(cell)[0]
-    return Sample(tried.n, coefficient / expected if expected else coefficient, tried.is_exact,
-                  over_numbers)  # fmt: skip
-
-
-def _by_size(samples: Sequence[Sample]) -> str:
-    numbers = {f"{float(sample.value):.6g}" for sample in samples}
-    return f"? ({', '.join(sorted(numbers))} where tried)"
 
 
 def _same_terms(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
     texts = [term.text for term in span.terms]
-    factors = _factors(tries, texts, [term.right for term in span.terms], quantity)
+    factors = factors_of(tries, texts, [term.right for term in span.terms], quantity)
     if factors is None:
         return []
     common = _common(quantity, span, factors)
@@ -225,10 +175,10 @@ def _strangers(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagno
     """One term exchanged for a foreign one, then one foreign term more, then two."""
     for kept, chosen in _mixtures(quantity, span):
         texts = [*(term.text for term in kept), *(f"{span.scale}*{text}" for text in chosen)]
-        if _fit(tries[0], texts, quantity) is None:
+        if fit(tries[0], texts, quantity) is None:
             continue
         rights = [*(term.right for term in kept), *["1"] * len(chosen)]
-        factors = _factors(tries, texts, rights, quantity)
+        factors = factors_of(tries, texts, rights, quantity)
         if factors is not None:
             found = _exchanged(span, kept, chosen, factors)
             if found:
@@ -282,6 +232,3 @@ def _outside(quantity: str, span: Span) -> Diagnosis:
         f"{', '.join(span.strangers[:4])}, … added: its structure is wrong, not a factor"
     )
     return Diagnosis(quantity, "?", words)
-
-
-__all__ = ["Diagnosis", "Number", "diagnose"]

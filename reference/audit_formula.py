@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .audit_evaluate import Text
+from .audit_literals import NotAFormula
 from .audit_numbers import Number
-from .audit_points import CHANNELS, QUANTITIES, ROWS
-from .audit_text import NotAFormula, Text, parse
+from .audit_points import QUANTITIES, ROWS
+from .audit_text import parse
 
 Values = Mapping[str, Any]
 Run = Callable[[Values], Mapping[str, Any]]
@@ -96,16 +98,3 @@ def repeated(quantity: str, value: Any, n: int, c: int) -> Any:
     if quantity in ROWS:
         return np.broadcast_to(np.asarray(value, dtype=object), (n, c))
     return shaped(quantity, value, n, c)
-
-
-__all__ = [
-    "CHANNELS",
-    "Formula",
-    "NotAFormula",
-    "Run",
-    "Values",
-    "WrongShape",
-    "from_text",
-    "repeated",
-    "shaped",
-]

@@ -12,11 +12,12 @@ import numpy as np
 from . import audit_solve as solve
 from .audit_causes import cause
 from .audit_code import ALIASES
+from .audit_events import Events, record_into
 from .audit_formula import Formula
-from .audit_numbers import Events, Number, record_into
+from .audit_numbers import Number
 from .audit_points import QUANTITIES, ROWS, Point, Question
-from .audit_solve import Sample
-from .audit_verdict import CannotRun, point_at, run_at
+from .audit_recognise import Sample, recognise
+from .audit_run import CannotRun, point_at, run_at
 
 SIZES = (5, 6, 7)
 GRADIENTS = {
@@ -84,7 +85,7 @@ def _check(
         ratios = {got / want for got, want in zip(cells, wanted, strict=True) if want}
         if len(ratios) == 1:
             samples.append(Sample(over_numbers.shape[0], ratios.pop(), True, over_numbers))
-    found = solve.recognise(samples) if len(samples) == len(runs) else None
+    found = recognise(samples) if len(samples) == len(runs) else None
     factor = found.text if found else "?"
     why = cause(quantity, factor)
     off = f"is {factor} times what it should be" if found else "is not what its name says"

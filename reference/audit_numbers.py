@@ -8,158 +8,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from .audit_arithmetic import Degree, Interval, NegativeRoot, TurnedFloat, integer_root
+from .audit_events import events
 from .exact import enclose, exact_root
 
 PLAIN_BITS = 20  # a float of at most so many bits (0.5, 3.0) is what its author meant
 LARGEST_EXPONENT = 64
-
-
-class TurnedFloat(TypeError):
-    """A value under audit was turned into a float, so no exact verdict is possible."""
-
-
-class NegativeRoot(ArithmeticError):
-    """The formula takes the root of a negative number."""
-
-
-@dataclass
-class Events:
-    """What happened while a formula ran: absorbed floats, comparisons, sums that were zero."""
-
-    absorbed: set[float] = field(default_factory=set)
-    compared: bool = False
-    sums: dict[str, bool] = field(default_factory=dict)  # text of a sum: was it always zero?
-    lines: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)  # name: its assignments
-
-
-_events: ContextVar[Events | None] = ContextVar("events", default=None)
-
-
-def events() -> Events:
-    """Return the record of the present run."""
-    found = _events.get()
-    if found is None:
-        found = Events()
-        _events.set(found)
-    return found
-
-
-def record_into(log: Events) -> None:
-    """Send what happens from now on to this record."""
-    _events.set(log)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A real number that is only known to lie between two rationals."""
-
-    lower: Fraction
-    upper: Fraction
-
-    @property
-    def middle(self) -> Fraction:
-        return (self.lower + self.upper) / 2
-
-    def __add__(self, other: Interval) -> Interval:
-        return Interval(self.lower + other.lower, self.upper + other.upper)
-
-    def __mul__(self, other: Interval) -> Interval:
-        products = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]
-        return Interval(min(products), max(products))
-
-    def __truediv__(self, other: Interval) -> Interval:
-        if other.lower <= 0 <= other.upper:
-            raise ZeroDivisionError("division by an interval around zero")
-        return self * Interval(1 / other.upper, 1 / other.lower)
-
-    def __sub__(self, other: Interval) -> Interval:
-        return self + -other
-
-    def __neg__(self) -> Interval:
-        return Interval(-self.upper, -self.lower)
-
-    def sqrt(self) -> Interval:
-        if self.upper < 0:
-            raise NegativeRoot("the root of a negative number")
-        return Interval(enclose(max(self.lower, Fraction(0)))[0], enclose(self.upper)[1])
-
-    def order(self) -> Fraction:
-        return self.middle
-
-
-@dataclass(frozen=True, eq=False)
-class Atom:
-    """A polynomial that occurs as a denominator, known by identity; only its degree matters."""
-
-    degree: int
-
-
-@dataclass(eq=False)
-class Degree:
-    """A rational function of the drawn numbers: numerator's degree, denominators, size in bits."""
-
-    num: int
-    den: dict[Atom, int] = field(default_factory=dict)
-    bits: int = 64
-    value: Fraction | None = None
-    atom: Atom | None = None
-
-    @property
-    def below(self) -> int:
-        return sum(atom.degree * power for atom, power in self.den.items())
-
-    def __add__(self, other: Degree) -> Degree:
-        if self.den == other.den:  # the usual case, first for speed
-            value = _both(self, other, operator.add)
-            return Degree(max(self.num, other.num), self.den, self.bits + other.bits, value)
-        den = {a: max(self.den.get(a, 0), other.den.get(a, 0)) for a in {**self.den, **other.den}}
-        common = sum(atom.degree * power for atom, power in den.items())
-        num = max(self.num + common - self.below, other.num + common - other.below)
-        return Degree(num, den, self.bits + other.bits, _both(self, other, lambda a, b: a + b))
-
-    def __mul__(self, other: Degree) -> Degree:
-        den = {a: self.den.get(a, 0) + other.den.get(a, 0) for a in {**self.den, **other.den}}
-        bits = self.bits + other.bits
-        return Degree(self.num + other.num, den, bits, _both(self, other, lambda a, b: a * b))
-
-    def __truediv__(self, other: Degree) -> Degree:
-        if other.atom is None:
-            other.atom = Atom(other.num)
-        den = dict(self.den)
-        if other.num:
-            den[other.atom] = den.get(other.atom, 0) + 1
-        value = _both(self, other, lambda a, b: a / b)
-        return Degree(self.num + other.below, den, self.bits + other.bits, value)
-
-    def __sub__(self, other: Degree) -> Degree:
-        return self + -other
-
-    def __neg__(self) -> Degree:
-        return Degree(self.num, self.den, self.bits, None if self.value is None else -self.value)
-
-    def sqrt(self) -> Degree:
-        odd = sum(atom.degree for atom, power in self.den.items() if power % 2)
-        den = {atom: (power + 1) // 2 for atom, power in self.den.items()}
-        value = None if self.value is None or self.value < 0 else enclose(self.value)[0]
-        return Degree((self.num + odd) // 2, den, self.bits, value)
-
-    def order(self) -> Fraction:
-        if self.value is None:
-            raise TurnedFloat("a comparison of values whose degree alone is known")
-        return self.value
-
-
-def _both(a: Degree, b: Degree, operation: Callable[[Any, Any], Any]) -> Fraction | None:
-    if a.value is None or b.value is None:
-        return None
-    return Fraction(operation(a.value, b.value))
+LARGEST_ROOT = 8
 
 
 Value = Fraction | Interval | Degree
@@ -272,11 +132,11 @@ class Number:
 
     def __pow__(self, exponent: Any) -> Number:
         power = value_of(exponent)
-        if not isinstance(power, Fraction) or power.denominator > 2:
-            raise TurnedFloat(f"exponent={exponent}: expected a multiple of 1/2")
+        if not isinstance(power, Fraction) or power.denominator > LARGEST_ROOT:
+            raise TurnedFloat(f"exponent={exponent}: expected a small quotient such as -3/2")
         if abs(power) > LARGEST_EXPONENT:
             raise TurnedFloat(f"exponent={exponent}: expected at most {LARGEST_EXPONENT}")
-        base = self.sqrt() if power.denominator == 2 else self
+        base = self.root(power.denominator)
         return _integer_power(base, power.numerator)
 
     def __rpow__(self, base: Any) -> Any:
@@ -284,7 +144,7 @@ class Number:
         return NotImplemented if value is None else Number(value) ** self
 
     def sqrt(self) -> Number:
-        """Return the root: rational where it is rational, else an interval around it."""
+        """Return the square root: rational where it is rational, else an interval around it."""
         if not isinstance(self.value, Fraction):
             return Number(self.value.sqrt())
         if self.value < 0:
@@ -293,6 +153,19 @@ class Number:
             return Number(exact_root(self.value))
         except ValueError:
             return Number(Interval(*enclose(self.value)))
+
+    def root(self, degree: int) -> Number:
+        """Return the root of this degree, an interval unless it is 1 or 2."""
+        if degree == 1:
+            return self
+        if degree == 2:
+            return self.sqrt()
+        if isinstance(self.value, Degree):
+            raise TurnedFloat(f"a root of degree {degree}")
+        value = self.value if isinstance(self.value, Interval) else Interval(self.value, self.value)
+        if value.lower < 0:
+            raise NegativeRoot("the root of a negative number")
+        return Number(integer_root(value, degree))
 
     def conjugate(self) -> Number:
         return self

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import rounding
-from .audit_formula import Formula, NotAFormula, WrongShape, shaped
+from .audit_formula import Formula, WrongShape, shaped
+from .audit_literals import NotAFormula
 from .audit_points import Question
 from .ball import precision
 from .float64 import Reference, reference_eval, reference_train

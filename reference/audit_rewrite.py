@@ -13,13 +13,19 @@ from fractions import Fraction
 from types import CodeType
 from typing import Any
 
-from .audit_numbers import Number, TurnedFloat, events, plain_fraction
-from .audit_text import note_sum
+import numpy as np
+
+from .audit_arithmetic import TurnedFloat
+from .audit_evaluate import note_sum
+from .audit_events import events
+from .audit_numbers import Number, plain_fraction
 
 LARGEST_EPS = 1e-2
 EPS_NAMES = {"eps", "epsilon", "EPS", "EPSILON", "_eps", "bn_eps"}
-NUMBER, DIVIDE, POWER, WATCH, LINE, EPS = (
-    f"__bncheck_{name}__" for name in ("number", "divide", "power", "watch", "line", "eps")
+CREATORS = {"zeros", "ones", "empty", "eye", "identity"}  # what they hold is exact
+NUMBER, DIVIDE, POWER, WATCH, LINE, EPS, CREATED = (
+    f"__bncheck_{name}__"
+    for name in ("number", "divide", "power", "watch", "line", "eps", "created")
 )
 
 
@@ -114,6 +120,8 @@ class _Rewrite(ast.NodeTransformer):
         text = ast.unparse(node)
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         self.generic_visit(node)
+        if name in CREATORS:
+            return _call(CREATED, node)
         return _call(WATCH, ast.Constant(text), node) if name in ("sum", "mean") else node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
@@ -144,7 +152,7 @@ def execute(source: Source, eps: Any) -> dict[str, Any]:
     """Run the module and return its names; a typed eps becomes the one given here."""
     names: dict[str, Any] = {
         "__name__": "bncheck_audited", "__file__": source.filename, NUMBER: _number,
-        DIVIDE: _divide, POWER: _power, WATCH: _watch, LINE: _line, EPS: eps,
+        DIVIDE: _divide, POWER: _power, WATCH: _watch, CREATED: _created, LINE: _line, EPS: eps,
     }  # fmt: skip
     exec(source.code, names)
     return names
@@ -166,7 +174,8 @@ def _power(base: Any, exponent: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, (bool, np.bool_))
 
 
 def _is_fraction(exponent: Any) -> bool:
@@ -175,9 +184,18 @@ def _is_fraction(exponent: Any) -> bool:
 
 def _exact(value: Any) -> Any:
     try:
-        return Number(value) if isinstance(value, int) else Number(plain_fraction(value))
+        whole = isinstance(value, (int, np.integer))
+        return Number(int(value)) if whole else Number(plain_fraction(float(value)))
     except TurnedFloat:
         return value
+
+
+def _created(value: Any) -> Any:
+    """Return a new float array as one that can hold exact numbers; what is unset becomes 0."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return value
+    cells = np.where(np.isin(value, (0.0, 1.0)), value, 0.0)
+    return np.frompyfunc(lambda cell: Number(int(cell)), 1, 1)(cells)
 
 
 def _watch(text: str, value: Any) -> Any:

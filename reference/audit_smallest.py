@@ -6,7 +6,6 @@ import itertools
 import random as _random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from math import isqrt
 from typing import Any
@@ -14,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from . import exact
+from .audit_arithmetic import Interval
 from .audit_formula import Formula, WrongShape
-from .audit_numbers import Interval, value_of
+from .audit_numbers import value_of
 from .audit_points import Point, Question, as_numbers
-from .audit_verdict import CannotRun, compare, run_at
+from .audit_run import CannotRun, run_at
+from .audit_solve import about
+from .audit_verdict import compare
 
 LARGEST = 3
 TRIES = 1500
@@ -102,17 +104,17 @@ def _point(
         mean, var, eps = exact.rationals([[1]]), exact.rationals([[3]]), Fraction(1)
     row = exact.rationals
     batch = exact.Batch(rows, _column(dy), row([[gamma]]), row([[beta]]), eps, mean, var)
-    return Point(question, batch, _extras(question, batch, len(x)))
+    return Point(question, batch, _extras(question, batch, len(x), beta))
 
 
-def _extras(question: Question, batch: exact.Batch, n: int) -> dict[str, Any]:
+def _extras(question: Question, batch: exact.Batch, n: int, row: int) -> dict[str, Any]:
     """Small values for the names that only second derivatives and running statistics use."""
     random = _random.Random(n)
     extras: dict[str, Any] = {}
     for name in ("ddx", "tx"):
         extras[name] = exact.rationals([[random.randint(0, 2)] for _ in range(n)])
     for name in ("ddgamma", "ddbeta", "tgamma", "tbeta", "running_mean", "running_var"):
-        extras[name] = exact.rationals([[1 if name.startswith("running") else 0]])
+        extras[name] = exact.rationals([[1 if name.startswith("running") else row]])
     if question.mode == "eval":
         extras |= {"running_mean": batch.running_mean, "running_var": batch.running_var}
     return extras | {"momentum": Fraction(3, 4)}
@@ -146,4 +148,4 @@ def _text(value: Any) -> str:
     if isinstance(value, Fraction) and len(text) <= LONGEST:
         return text
     middle = value.middle if isinstance(value, Interval) else value
-    return f"about {Decimal(middle.numerator) / Decimal(middle.denominator):.6g}"
+    return f"about {about(middle)}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .audit_text import Text, parse
+from .audit_evaluate import Text
+from .audit_text import parse
 
 
 @dataclass(frozen=True)

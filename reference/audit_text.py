@@ -9,49 +9,15 @@ from __future__ import annotations
 import ast
 import difflib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
-
-from .audit_numbers import Number, events
+from .audit_evaluate import OPERATORS, Text
+from .audit_literals import NotAFormula, constant, exponent, refusal
 from .audit_points import GIVEN
 
 MAX_CHARACTERS = 4000
 MAX_DEPTH = 60
-MAX_EXPONENT = 16
-MAX_DIGITS = 40
 FUNCTIONS = ("sum", "mean", "sqrt", "square")
-OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: a / b,
-}
-Values = Mapping[str, Any]
-
-
-class NotAFormula(ValueError):
-    """The text or file is no formula; the message is one line that says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """A parsed formula: its statements in order, (name, expression); the last one is its value."""
-
-    source: str
-    statements: tuple[tuple[str, ast.expr], ...]
-
-    def run(self, given: Values) -> Any:
-        """Return the value: rows (n, c), or one row (1, c) where nothing depends on the row."""
-        names: dict[str, Any] = dict(given)
-        for name, expression in self.statements:
-            value = _evaluate(expression, names)
-            names[name] = value
-            events().lines.setdefault(name, []).append((ast.unparse(expression), value))
-        return names[self.statements[-1][0]]
 
 
 def parse(text: str, name: str = "result") -> Text:
@@ -74,9 +40,9 @@ def parse(text: str, name: str = "result") -> Text:
             tree = ast.parse(_joined(text), mode="exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or type(error).__name__
-        raise _refusal(text, f"{reason}; expected an expression such as gamma*dy/std") from None
+        raise refusal(text, f"{reason}; expected an expression such as gamma*dy/std") from None
     if not tree.body:
-        raise _refusal(text, "nothing there; expected an expression such as gamma*dy/std")
+        raise refusal(text, "nothing there; expected an expression such as gamma*dy/std")
     _check_depth(text, tree)
     known = set(GIVEN)
     statements = []
@@ -94,12 +60,6 @@ def _joined(text: str) -> str:
     return "\n".join(line.strip() for line in text.replace(";", "\n").splitlines())
 
 
-def _refusal(text: str, reason: str) -> NotAFormula:
-    flat = " ".join(text.split())
-    shown = flat if len(flat) <= 60 else flat[:57] + "..."
-    return NotAFormula(f"formula={shown!r}: {reason}")
-
-
 def _statement(text: str, statement: ast.stmt, name: str | None) -> tuple[str, ast.expr]:
     if isinstance(statement, ast.Expr) and name:
         return name, statement.value
@@ -109,8 +69,8 @@ def _statement(text: str, statement: ast.stmt, name: str | None) -> tuple[str, a
             return target.id, statement.value
     kind = type(statement).__name__.lower()
     if isinstance(statement, ast.Expr):
-        raise _refusal(text, "a value that is not used; expected `name = expression` before a `;`")
-    raise _refusal(text, f"a statement of kind {kind}; expected `name = expression`")
+        raise refusal(text, "a value that is not used; expected `name = expression` before a `;`")
+    raise refusal(text, f"a statement of kind {kind}; expected `name = expression`")
 
 
 def _check_depth(text: str, tree: ast.AST) -> None:
@@ -119,16 +79,16 @@ def _check_depth(text: str, tree: ast.AST) -> None:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
             return
-    raise _refusal(text, f"nested deeper than {MAX_DEPTH}; name intermediate values")
+    raise refusal(text, f"nested deeper than {MAX_DEPTH}; name intermediate values")
 
 
 def _check(text: str, node: ast.expr, known: set[str]) -> None:
     """Walk the expression; whatever is not on the white list is refused."""
     if isinstance(node, ast.Constant):
-        _constant(text, node)
+        constant(text, node)
     elif isinstance(node, ast.Name):
         if node.id not in known:
-            raise _refusal(text, f"unknown name {node.id!r}{_suggestion(node.id, known)}")
+            raise refusal(text, f"unknown name {node.id!r}{_suggestion(node.id, known)}")
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         _check(text, node.operand, known)
     elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
@@ -136,12 +96,12 @@ def _check(text: str, node: ast.expr, known: set[str]) -> None:
         _check(text, node.right, known)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         _check(text, node.left, known)
-        _exponent(text, node.right)
+        exponent(text, node.right)
     elif isinstance(node, ast.Call):
         for argument in _arguments(text, node):
             _check(text, argument, known)
     else:
-        raise _refusal(text, _what_it_is(node))
+        raise refusal(text, _what_it_is(node))
 
 
 def _what_it_is(node: ast.AST) -> str:
@@ -162,89 +122,7 @@ def _suggestion(name: str, known: set[str]) -> str:
 def _arguments(text: str, node: ast.Call) -> Iterator[ast.expr]:
     if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
         called = ast.unparse(node.func)[:30] if not isinstance(node.func, ast.Call) else "a call"
-        raise _refusal(text, f"a call of {called}; the functions are {', '.join(FUNCTIONS)}")
+        raise refusal(text, f"a call of {called}; the functions are {', '.join(FUNCTIONS)}")
     if len(node.args) != 1 or node.keywords:
-        raise _refusal(text, f"{node.func.id} takes one argument; rows are always what is summed")
+        raise refusal(text, f"{node.func.id} takes one argument; rows are always what is summed")
     yield from node.args
-
-
-def _constant(text: str, node: ast.Constant) -> Fraction:
-    """Return the number exactly as it is typed: 0.1 is one tenth."""
-    if type(node.value) not in (int, float):
-        raise _refusal(text, f"{type(node.value).__name__} is not a number of a formula")
-    if isinstance(node.value, int):
-        if node.value.bit_length() > 4 * MAX_DIGITS:
-            raise _refusal(text, f"a number of more than {MAX_DIGITS} digits")
-        return Fraction(node.value)
-    typed = repr(node.value)
-    if "inf" in typed or "nan" in typed:
-        raise _refusal(text, "a number that is not finite")
-    return Fraction(typed)
-
-
-def _exponent(text: str, node: ast.expr) -> Fraction:
-    power = _literal(text, node)
-    if power.denominator > 2 or abs(power) > MAX_EXPONENT:
-        shown = ast.unparse(node)[:20]
-        raise _refusal(text, f"exponent {shown}; expected a multiple of 1/2 up to {MAX_EXPONENT}")
-    return power
-
-
-def _literal(text: str, node: ast.expr) -> Fraction:
-    """Return a number, its negative, or a quotient of two: 2, -0.5, 3/2."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_literal(text, node.operand)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        below = _literal(text, node.right)
-        if below:
-            return _literal(text, node.left) / below
-    if isinstance(node, ast.Constant):
-        return _constant(text, node)
-    raise _refusal(text, f"an exponent that is not a number; expected at most {MAX_EXPONENT}")
-
-
-def _evaluate(node: ast.expr, names: Values) -> Any:
-    """Return the value of a checked expression; every array is (n, c) or (1, c)."""
-    if isinstance(node, ast.Constant):
-        return Number(_constant("", node))
-    if isinstance(node, ast.Name):
-        return names[node.id]
-    if isinstance(node, ast.UnaryOp):
-        value = _evaluate(node.operand, names)
-        return -value if isinstance(node.op, ast.USub) else value
-    if isinstance(node, ast.Call):
-        return _call(node, _evaluate(node.args[0], names), names)
-    assert isinstance(node, ast.BinOp)
-    left = _evaluate(node.left, names)
-    if isinstance(node.op, ast.Pow):
-        return left ** Number(_exponent("", node.right))
-    return _operate(node.op, left, _evaluate(node.right, names))
-
-
-def _operate(operator: ast.operator, left: Any, right: Any) -> Any:
-    if isinstance(left, int) and isinstance(right, int):
-        left = Number(left)  # n/n must not become a float
-    return OPERATORS[type(operator)](left, right)
-
-
-def _call(node: ast.Call, value: Any, names: Values) -> Any:
-    assert isinstance(node.func, ast.Name)
-    if node.func.id == "square":
-        return value * value
-    if node.func.id == "sqrt":
-        return (
-            np.sqrt(value) if isinstance(value, np.ndarray) else Number(1) * value ** Fraction(1, 2)
-        )
-    rows = np.broadcast_to(np.asarray(value, dtype=object), np.shape(names["x"]))
-    total = rows.sum(axis=0, keepdims=True)  # (1, c)
-    result = total / rows.shape[0] if node.func.id == "mean" else total
-    note_sum(ast.unparse(node), result)
-    return result
-
-
-def note_sum(text: str, result: Any) -> None:
-    """Remember whether this sum or mean was zero wherever it was tried."""
-    cells = [cell.value for cell in np.ravel(result) if isinstance(cell, Number)]
-    if cells and all(isinstance(cell, Fraction) for cell in cells):
-        zero = all(cell == 0 for cell in cells)
-        events().sums[text] = events().sums.get(text, True) and zero

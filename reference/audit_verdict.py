@@ -7,39 +7,25 @@ the data.
 
 from __future__ import annotations
 
-import random as _random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from math import log2
 from typing import Any
 
 import numpy as np
 
-from .audit_formula import Formula, NotAFormula, Values, WrongShape, repeated, shaped
-from .audit_numbers import (
-    Degree,
-    Events,
-    Interval,
-    NegativeRoot,
-    Number,
-    TurnedFloat,
-    record_into,
-    value_of,
-)
-from .audit_points import Point, Question, as_numbers, degree_point, draw_point
+from .audit_arithmetic import Interval, NegativeRoot
+from .audit_degrees import degrees_of, guard
+from .audit_events import Events, record_into
+from .audit_formula import Formula, WrongShape, repeated, shaped
+from .audit_numbers import value_of
+from .audit_points import Point, Question
+from .audit_run import BITS, CannotRun, point_at, raises_on_floats, run_at
 
 SIZES = tuple(range(2, 17))
 CHANNEL_COUNTS = (1, 2)
 POINTS = 2
-BITS = 64
-MAX_DEGREE = 1 << 20
-MAX_BITS = 1 << 22
-
-
-class CannotRun(Exception):
-    """The formula does not run over exact numbers; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -71,41 +57,6 @@ class Verdict:
     findings: dict[str, Finding] = field(default_factory=dict)
     sizes: tuple[int, ...] = ()
     log: Events = field(default_factory=Events)
-
-
-@lru_cache(maxsize=512)
-def point_at(seed: int, question: Question, n: int, c: int, index: int) -> tuple[Point, Point]:
-    """Return a random point over Fractions, and the same over Numbers."""
-    random = _random.Random(f"{seed}-{question}-{n}-{c}-{index}")
-    point = draw_point(random, question, n, c, BITS)
-    return point, as_numbers(point)
-
-
-@lru_cache(maxsize=512)
-def _degrees_at(
-    seed: int, question: Question, n: int, c: int, values: bool
-) -> tuple[Point, dict[str, int]]:
-    return degree_point(point_at(seed, question, n, c, 0)[0], values=values), {}
-
-
-def run_at(formula: Formula, given: Values) -> Mapping[str, Any]:
-    """Run the formula over Numbers.
-
-    Raises:
-        CannotRun: it needs floats, or raises.
-        ArithmeticError: it divides by zero at this point, or takes the root of a negative number.
-    """
-    if formula.exact is None:
-        raise CannotRun("its source cannot be made exact")
-    try:
-        with np.errstate(all="ignore"):
-            return formula.exact(given)
-    except (ArithmeticError, NotAFormula):
-        raise
-    except TurnedFloat as error:
-        raise CannotRun(str(error)) from None
-    except Exception as error:
-        raise CannotRun(f"{type(error).__name__}: {error}") from None
 
 
 def compare(formula: Formula, quantity: str, value: Any, point: Point) -> tuple[str, Any]:
@@ -151,7 +102,7 @@ def judge(
     """
     verdict = Verdict(formula, question, seed)
     record_into(verdict.log)
-    _guard(formula, question, seed)
+    guard(formula, question, seed)
     for n in sizes:
         if question.running_var == "unbiased" and n < 2:
             continue
@@ -163,32 +114,14 @@ def judge(
     return verdict
 
 
-def _guard(formula: Formula, question: Question, seed: int) -> None:
-    """Refuse text whose value would be of monstrous size, by running it on degrees alone."""
-    if formula.text is None:
-        return
-    point, _ = _degrees_at(seed, question, 2, 1, False)
-    try:
-        outputs = run_at(formula, point.given)
-    except ArithmeticError:  # of constants alone: the first point will tell
-        return
-    for name, value in outputs.items():
-        for cell in np.ravel(np.asarray(value, dtype=object)):
-            size = cell.value if isinstance(cell, Number) else None
-            if isinstance(size, Degree) and (size.num > MAX_DEGREE or size.bits > MAX_BITS):
-                raise NotAFormula(
-                    f"formula={name}: its value has degree {size.num}, expected at most "
-                    f"{MAX_DEGREE}; use smaller powers"
-                )
-
-
 def _try_size(verdict: Verdict, n: int, c: int) -> None:
     for index in range(POINTS):
         point, over_numbers = point_at(verdict.seed, verdict.question, n, c, index)
         _try_point(verdict, point, over_numbers)
+        if all(finding.mismatch for finding in verdict.findings.values()):
+            return
     open_ones = [f for f in verdict.findings.values() if not f.mismatch]
-    if open_ones:
-        _bound(verdict, open_ones, n, c)
+    _bound(verdict, open_ones, n, c)
 
 
 def _try_point(verdict: Verdict, point: Point, over_numbers: Point) -> None:
@@ -199,7 +132,7 @@ def _try_point(verdict: Verdict, point: Point, over_numbers: Point) -> None:
         what = "it takes the root of a negative number" if negative else "it divides by zero"
         return _all_wrong(verdict, point, what)
     except CannotRun:
-        reason = _raises_on_floats(verdict.formula, over_numbers) if verdict.findings else ""
+        reason = raises_on_floats(verdict.formula, over_numbers) if verdict.findings else ""
         if not reason:
             raise
         return _all_wrong(verdict, point, reason)
@@ -214,22 +147,6 @@ def _all_wrong(verdict: Verdict, point: Point, message: str) -> None:
     for quantity in list(verdict.findings) or expected:
         finding = verdict.findings.setdefault(quantity, Finding(quantity))
         finding.mismatch = finding.mismatch or Mismatch(point, message)
-
-
-def _raises_on_floats(formula: Formula, over_numbers: Point) -> str:
-    """Return what the code raises on plain floats of this shape, "" if it does not."""
-    if formula.floating is None:
-        return ""
-    n, c = over_numbers.shape
-    random = np.random.default_rng(n)
-    given: dict[str, Any] = {
-        name: random.random(np.shape(value)) + 0.5 for name, value in over_numbers.given.items()
-    }
-    try:
-        formula.floating({**given, "n": n, "eps": 0.25, "momentum": 0.75})
-    except Exception as error:
-        return f"it raises {type(error).__name__} at (n, c) = ({n}, {c}): {error}"
-    return ""
 
 
 def _note(verdict: Verdict, finding: Finding, value: Any, point: Point) -> None:
@@ -249,7 +166,8 @@ def _note(verdict: Verdict, finding: Finding, value: Any, point: Point) -> None:
 
 def _bound(verdict: Verdict, findings: list[Finding], n: int, c: int) -> None:
     """Bound the probability that these findings are wrong at this n, from degrees."""
-    degrees = _degrees(verdict, n, c)
+    degrees = degrees_of(verdict.formula, verdict.question, verdict.seed, n, c)
+    record_into(verdict.log)
     # the root e + t s of reference.exact may be negative: each pattern of signs counts once
     signs = c if c > 1 and verdict.question.mode == "train" else 0
     for finding in findings:
@@ -260,37 +178,3 @@ def _bound(verdict: Verdict, findings: list[Finding], n: int, c: int) -> None:
         finding.degree = max(finding.degree, degree)
         logarithm = POINTS * (log2(max(degree, 1)) + signs - BITS)
         finding.log2_probability = max(finding.log2_probability, logarithm)
-
-
-def _degrees(verdict: Verdict, n: int, c: int) -> dict[str, int]:
-    """Return for each quantity a bound of the degree of (formula - truth)'s numerator.
-
-    Code that compares numbers needs their values beside the degrees; the rest is faster without.
-    """
-    return _degrees_with(verdict, n, c, False) or _degrees_with(verdict, n, c, True)
-
-
-def _degrees_with(verdict: Verdict, n: int, c: int, values: bool) -> dict[str, int]:
-    point, truths = _degrees_at(verdict.seed, verdict.question, n, c, values)
-    record_into(Events())
-    found: dict[str, int] = {}
-    try:
-        outputs = run_at(verdict.formula, point.given)
-        for quantity, value in outputs.items():
-            if quantity not in truths:
-                truths[quantity] = _largest(point.truth(quantity))
-            found[quantity] = _largest(value) + truths[quantity]
-    except (CannotRun, ArithmeticError):
-        return {}
-    finally:
-        record_into(verdict.log)
-    return found
-
-
-def _largest(value: Any) -> int:
-    """Return the largest of numerator and denominator degrees over all cells.
-
-    The numerator of p/q - r/s is p s - r q: its degree is at most the sum of the two.
-    """
-    cells = [value_of(cell) for cell in np.ravel(np.asarray(value, dtype=object))]
-    return max((max(d.num, d.below) for d in cells if isinstance(d, Degree)), default=0)

@@ -175,8 +175,6 @@ class Ball:
         if self.precision.sum_u < self.precision.u:
             radius = radius + self.precision.magnitude(value)
         if self.radius is not None:
-            radius = radius + self.radius.sum(axis=0, keepdims=True) * (
-                1 + self.precision.terms(n)
-            )
+            radius = radius + self.radius.sum(axis=0, keepdims=True) * (1 + self.precision.terms(n))
         radius = np.where(spread > self.precision.largest, np.inf, radius)
         return Ball(value, radius, self.precision)

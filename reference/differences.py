@@ -68,8 +68,6 @@ def derivative_along(
     return Derivative(v, (4 * narrow - wide) / 3, bound)
 
 
-def _central(
-    output: Callable[[Array], Array], x: Array, v: Array, dy: Array, h: float
-) -> Array:
+def _central(output: Callable[[Array], Array], x: Array, v: Array, dy: Array, h: float) -> Array:
     difference = output(x + h * v) - output(x - h * v)
     return np.asarray((dy * difference).sum(axis=0, keepdims=True) / (2 * h))

@@ -75,7 +75,10 @@ def reference_train(
     c = x.shape[1]
     with np.errstate(all="ignore"):
         forward = graph.forward_train(
-            pair(np.ldexp(x, -k)), pair(_row(gamma, c, 1.0)), pair(_row(beta, c, 0.0)), pair(scaled_eps)
+            pair(np.ldexp(x, -k)),
+            pair(_row(gamma, c, 1.0)),
+            pair(_row(beta, c, 0.0)),
+            pair(scaled_eps),
         )
         return _read(forward, dy, k, 1.0 / x.shape[0], tangents, seconds)
 
@@ -122,7 +125,9 @@ def _read(
     gamma, beta = forward.gamma.value.hi, forward.beta.value.hi
     xhat, xc = forward.xhat.value.hi, forward.xc.value.hi
     largest_x = np.abs(forward.x.value.hi).max(axis=0, keepdims=True, initial=0.0)
-    largest_var = np.maximum(forward.var.value.hi, (xc * xc).max(axis=0, keepdims=True, initial=0.0))
+    largest_var = np.maximum(
+        forward.var.value.hi, (xc * xc).max(axis=0, keepdims=True, initial=0.0)
+    )
     value = {
         "mean": np.ldexp(forward.mean.value.hi, k),
         "var": np.ldexp(forward.var.value.hi, 2 * k),
@@ -225,7 +230,9 @@ def _read_forward_mode(
     mean_tx = (np.abs(tx) * xhat).sum(axis=0, keepdims=True) / n
     value["ty"] = ty.value.hi
     terms["ty"] = (
-        gamma * rstd * (np.abs(tx) + mean_t + xhat * mean_tx) + np.abs(tgamma) * xhat + np.abs(tbeta)
+        gamma * rstd * (np.abs(tx) + mean_t + xhat * mean_tx)
+        + np.abs(tgamma) * xhat
+        + np.abs(tbeta)
     )
 
 

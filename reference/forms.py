@@ -78,9 +78,7 @@ def tangent_direct(tx: Any, x: Any, gamma: Any, mean: Any, rstd: Any) -> Any:
     return input_gradient_means(tx, x, gamma, mean, rstd)  # (n, c)
 
 
-def second_by_x(
-    ddx: Any, ddgamma: Any, dy: Any, x: Any, gamma: Any, mean: Any, rstd: Any
-) -> Any:
+def second_by_x(ddx: Any, ddgamma: Any, dy: Any, x: Any, gamma: Any, mean: Any, rstd: Any) -> Any:
     """Return the double backward by x in closed form.  # (24)"""
     n = x.shape[0]
     xhat = (x - mean) * rstd  # (n, c)

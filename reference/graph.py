@@ -193,9 +193,7 @@ def forward_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) -
     return _affine(x_, gamma_, beta_, mean_, xc, var_, eps)
 
 
-def _affine(
-    x: Node, gamma: Node, beta: Node, mean: Node, xc: Node, var: Node, eps: Any
-) -> Forward:
+def _affine(x: Node, gamma: Node, beta: Node, mean: Node, xc: Node, var: Node, eps: Any) -> Forward:
     n = x.value.shape[0]
     std = root(add(var, Node(eps)))  # (4)  (1, c)
     xhat = divide(xc, repeat(std, n))  # (5)  (n, c)

@@ -105,7 +105,9 @@ def output_radius(
     x: Array, ref: Reference, gamma: Array, beta: Array, spread: Spread, p: Precision
 ) -> Array:
     """Return the radius of y, (n, c).  # (44)"""
-    moved = np.abs(gamma) * ref.rstd * (np.abs(ref.xc) * spread.rstd + spread.mean * (1 + spread.rstd))
+    moved = (
+        np.abs(gamma) * ref.rstd * (np.abs(ref.xc) * spread.rstd + spread.mean * (1 + spread.rstd))
+    )
     arguments = [Ball(v, None, p) for v in (x, gamma, beta, ref.mean, ref.rstd)]
     local = _widest([form(*arguments) for form in forms.OUTPUT])
     return np.asarray(p.stored(ref.y, moved + local))

@@ -63,7 +63,9 @@ def second_radii(
 ) -> dict[str, Array]:
     """Return the radii of the double backward by x, gamma and dy.  # (22) to (24)"""
     ddx, ddgamma, ddbeta = seconds
-    by_x = _moved_by_x(dy, ddx, gamma, ref, spread) + _first_order(dy, ddgamma, 0 * gamma, ref, spread)
+    by_x = _moved_by_x(dy, ddx, gamma, ref, spread) + _first_order(
+        dy, ddgamma, 0 * gamma, ref, spread
+    )
     one = np.ones_like(gamma)
     by_gamma = (np.abs(ddx) * _first_order(dy, one, 0 * gamma, ref, spread)).sum(0, keepdims=True)
     ddx_, ddgamma_, dy_, x_, gamma_, mean, rstd = _balls(
@@ -78,9 +80,7 @@ def second_radii(
     }
 
 
-def _moved_by_x(
-    dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spread
-) -> Array:
+def _moved_by_x(dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spread) -> Array:
     """Return how far the statistics move (24): it is of degree 3 and 5 in rstd, 1 and 3 in mean."""
     mean_v, mean_g = _mean(ddx), _mean(dy)
     v, g, xhat = ddx - mean_v, dy - mean_g, ref.xhat
@@ -90,7 +90,9 @@ def _moved_by_x(
     by_rstd = np.abs(3 * xhat * a) + np.abs(15 * xhat * p * q) + 3 * (np.abs(v * q) + np.abs(g * p))
     along_v, along_g = np.abs(mean_v), np.abs(mean_g)
     by_mean = np.abs(a - 3 * p * q) + 3 * size * (along_v * np.abs(q) + along_g * np.abs(p))
-    by_mean = by_mean + along_g * np.abs(v) + along_v * np.abs(g) + 3 * size * off * along_v * along_g
+    by_mean = (
+        by_mean + along_g * np.abs(v) + along_v * np.abs(g) + 3 * size * off * along_v * along_g
+    )
     growth = (1 + spread.rstd) ** 5
     moved = growth * (spread.rstd * by_rstd + off * by_mean)
     return np.asarray(np.abs(gamma) * ref.rstd**2 * moved)

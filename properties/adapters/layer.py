@@ -21,7 +21,7 @@ def _copy(a: Array | None) -> Array | None:
 
 
 def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
-    """Return the contract's functions over a layer class, and the conventions it states.
+    """Return the contract's functions over a layer class, and what its constructor says of eps.
 
     A forward makes an instance with copies of all state, and `saved` is that instance. eps and
     momentum are passed by keyword where the constructor has them; a fixed eps is marked as such,
@@ -62,7 +62,4 @@ def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any
         "forward_eval": forward_eval,
         "backward_eval": backward,
     }
-    stated = dict(getattr(layer, "CONVENTIONS", {}))
-    if not takes_eps:
-        stated.setdefault("eps", "fixed")
-    return functions, stated
+    return functions, {} if takes_eps else {"eps": "fixed"}

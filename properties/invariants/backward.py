@@ -17,7 +17,7 @@ from ..expected import rows
 from ..layouts import LAYOUTS, arrange
 from ..verdict import Claim, is_true, same_bits
 from .calls import agrees, inner, parameter_agrees, total, trained, trained_back
-from .forward import scaled
+from .forward import exact_scale, scaled
 from .registry import invariant
 
 
@@ -188,6 +188,8 @@ def input_gradient_follows_scale(target: Target, case: Case) -> Iterable[Claim]:
     xhat keeps its numbers and rstd is divided by |a|, (33).
     """
     a, other = scaled(case)
+    if not exact_scale(case, a, other):
+        return
     one, two = expected.gradients(case)["dx"], expected.gradients(other)["dx"]
     want = rows(case, trained_back(target, case).dx) / abs(a)
     got = rows(case, trained_back(target, other).dx)

@@ -152,6 +152,22 @@ def training_leaves_its_inputs_unchanged(target: Target, case: Case) -> Iterable
             yield same_bits(f"{name} after training", after, before)
 
 
+@invariant("updates_state_before_it_reads_gamma", inputs="tracked")
+def arguments_may_share_memory(target: Target, case: Case) -> Iterable[Claim]:
+    """One array passed in two roles gives the same bits as two arrays with the same numbers.
+
+    The contract: inputs are never changed, so it cannot matter where they lie.
+    """
+    assert case.running_mean is not None and case.running_var is not None
+    mean, var = case.running_mean.copy(), case.running_var.copy()
+    shared = replace(case, gamma=var, beta=mean, running_mean=mean, running_var=var)
+    apart = replace(shared, gamma=var.copy(), beta=mean.copy())
+    one, two = trained(target, apart, keep_layout=True), trained(target, shared, keep_layout=True)
+    yield same_bits("y of shared arrays", two.y, one.y)
+    for name in ("running_mean", "running_var"):
+        yield same_bits(f"{name} of shared arrays", getattr(two, name), getattr(one, name))
+
+
 @invariant("unbiased_variance_of_one_value_is_nan", "one value", inputs="one_value")
 def one_value_per_channel_gives_beta(target: Target, case: Case) -> Iterable[Claim]:
     """With one value per channel the output is beta, and the running statistics stay finite.

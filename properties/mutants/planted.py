@@ -85,6 +85,20 @@ def _writing(train: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
+def _updating_first(train: Callable[..., Any]) -> Callable[..., Any]:
+    """Read gamma and beta after the running statistics were updated where they lie."""
+
+    def wrong(x: Array, gamma: Any, beta: Any, rm: Any, rv: Any, **kwargs: Any) -> Any:
+        y, mean, var, saved = train(x, gamma, beta, rm, rv, **kwargs)
+        new = {id(rm): mean, id(rv): var}
+        if rm is not None and {id(gamma), id(beta)} & new.keys():
+            late = new.get(id(gamma), gamma), new.get(id(beta), beta)
+            y, _, _, saved = train(x, *late, rm, rv, **kwargs)
+        return y, mean, var, saved
+
+    return wrong
+
+
 def _nan_to_zero(train: Callable[..., Any]) -> Callable[..., Any]:
     def wrong(x: Array, *args: Any, **kwargs: Any) -> Any:
         y, mean, var, saved = train(x, *args, **kwargs)
@@ -287,6 +301,7 @@ PLANTED: dict[str, Pieces] = {
     "counts_its_calls": _around("forward_train", _counting),
     "normalizes_with_running_statistics": _around("forward_train", _with_running),
     "writes_into_x": _around("forward_train", _writing),
+    "updates_state_before_it_reads_gamma": _around("forward_train", _updating_first),
     "nan_becomes_zero": _around("forward_train", _nan_to_zero),
     "missing_gamma_is_zero": _around("forward_train", _zero_without_gamma),
     "untracked_output_is_not_centered": _around("forward_train", _uncentered_without_state),

@@ -12,71 +12,72 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
     ast.Pow: ast.Mult,
+    ast.FloorDiv: ast.Mult,
 }
 FUNCTIONS = {"sum": "mean", "mean": "sum", "sqrt": "square"}
+HEADER = "import numpy as np\n\n\n"
+
+
+def plain(source: str, name: str) -> str:
+    """The function alone, without annotations and docstring."""
+    return HEADER + ast.unparse(_function(source, name))
+
+
+def _function(source: str, name: str) -> ast.FunctionDef:
+    found = next(
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    )
+    found.returns, found.body = None, found.body[1:]
+    for argument in found.args.args:
+        argument.annotation = None
+    return found
 
 
 def mutants(source: str, name: str) -> Iterator[tuple[str, str]]:
-    """Yield (what was changed, the new source) for every single change of the function.
-
-    The description is the old and the new text of the statement's line, so it is unique enough to
-    be listed by hand.
-    """
-    tree = ast.parse(source)
-    function = next(
-        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name
-    )
-    nodes = [node for node in ast.walk(function) if isinstance(node, (ast.stmt, ast.expr))]
-    for index, node in enumerate(nodes):
-        for change in range(_changes(node, function)):
-            changed = copy.deepcopy(tree)
-            body = next(
-                n for n in changed.body if isinstance(n, ast.FunctionDef) and n.name == name
-            )
-            target = [n for n in ast.walk(body) if isinstance(n, (ast.stmt, ast.expr))][index]
-            before = _statement(body, target)
-            if before is None:
-                continue
-            old = ast.unparse(before)
-            _apply(target, body, change)
-            new = ast.unparse(before)
-            if new != old:
-                yield f"{old}  ->  {new}", ast.unparse(changed)
+    """Yield (what was changed, the new source) for every single change of the function."""
+    function = _function(source, name)
+    for position, statement in enumerate(function.body):
+        names = _names_before(function, position)
+        for index, node in enumerate(ast.walk(statement)):
+            for change in range(_changes(node, names)):
+                yield from _mutant(function, position, index, change, names)
 
 
-def _statement(function: ast.FunctionDef, target: ast.AST) -> ast.stmt | None:
-    """The statement of the body that holds the node; None for docstring and annotations."""
-    for statement in function.body[1:]:
-        if any(node is target for node in ast.walk(statement)):
-            return statement
-    return None
+def _mutant(
+    function: ast.FunctionDef, position: int, index: int, change: int, names: list[str]
+) -> Iterator[tuple[str, str]]:
+    old = function.body[position]
+    new = copy.deepcopy(old)
+    _apply(list(ast.walk(new))[index], change, names)
+    before, after = ast.unparse(old), ast.unparse(new)
+    if before != after:
+        function.body[position] = new
+        text = HEADER + ast.unparse(function)
+        function.body[position] = old
+        yield f"{before}  ->  {after}", text
 
 
-def _names_before(function: ast.FunctionDef, node: ast.Name) -> list[str]:
-    """Parameters and locals that are defined where the name is used, in order."""
+def _names_before(function: ast.FunctionDef, position: int) -> list[str]:
+    """Parameters and locals that are defined before a statement, in order."""
     names = [argument.arg for argument in function.args.args]
-    for statement in function.body[1:]:
-        if any(child is node for child in ast.walk(statement)):
-            break
+    for statement in function.body[:position]:
         for child in ast.walk(statement):
             if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
                 names.append(child.id)
     return list(dict.fromkeys(names))
 
 
-def _changes(node: ast.AST, function: ast.FunctionDef) -> int:
-    if isinstance(node, ast.BinOp):
-        return 1
-    if isinstance(node, (ast.UnaryOp, ast.Attribute)):
+def _changes(node: ast.AST, names: list[str]) -> int:
+    if isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Attribute)):
         return 1
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return 1
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id != "np":
-        return 2
-    return 0
+    return 2 if isinstance(node, ast.Name) and node.id in names else 0
 
 
-def _apply(node: ast.AST, function: ast.FunctionDef, change: int) -> None:
+def _apply(node: ast.AST, change: int, names: list[str]) -> None:
     if isinstance(node, ast.BinOp):
         node.op = OPERATORS[type(node.op)]()
     elif isinstance(node, ast.UnaryOp):
@@ -85,8 +86,6 @@ def _apply(node: ast.AST, function: ast.FunctionDef, change: int) -> None:
         node.attr = FUNCTIONS.get(node.attr, node.attr)
     elif isinstance(node, ast.Constant):
         node.value = node.value + 1  # type: ignore[operator]
-    elif isinstance(node, ast.Name):
-        names = _names_before(function, node)
-        if node.id in names:
-            step = (1, -1)[change]
-            node.id = names[(names.index(node.id) + step) % len(names)]
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        step = (1, -1)[change]
+        node.id = names[(names.index(node.id) + step) % len(names)]

@@ -1,0 +1,333 @@
+"""What the calls of a corpus entry must give: exact values in the dtype, each with its radius.
+
+Training, inference and their backwards come from the rationals (large batches from the float64
+reference with its bound); the rest from the float64 reference. Nothing depends on a convention:
+running statistics are left to the reader.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from reference import exact
+from reference.float64 import reference_train
+from reference.rounding_second import folding_radii, merged_radii, second_radii, tangent_radius
+
+from . import expected
+from .cases import Case, Recipe, state_dtype
+from .contract import Array, Conventions
+from .corpus_io import decode_array, decode_float
+from .entry import Calls, encode_float, shortened
+from .expected import Wanted, row, rows
+from .invariants.inference import _by_output
+
+_MANY = 500  # rows from which the float64 reference replaces the rationals
+_BITS = 12  # that a stored radius keeps, rounded up
+
+Values = dict[str, tuple[Array, Array]]  # value and radius, in the shape of the result
+
+
+def with_expected(calls: Calls) -> Calls:
+    """Return the calls, each with what it must give."""
+    cases: list[Case | None] = []
+    found = []
+    for call in calls:
+        bare = {k: v for k, v in call.items() if k != "expected"}
+        name = bare["call"]
+        case = _case(bare) if name.startswith("forward_") else None
+        cases.append(case)
+        with np.errstate(all="ignore"):
+            values, dtypes = _EXPECTED[name](bare, case, cases)
+        found.append({**bare, "expected": _encoded(values, dtypes)})
+    return found
+
+
+def _encoded(values: Values, dtypes: dict[str, np.dtype[Any]]) -> dict[str, Any]:
+    return {name: encode_wanted(*pair, dtypes[name]) for name, pair in values.items()}
+
+
+def encode_wanted(value: Array, radius: Array, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return a value rounded to dtype, and its radius rounded up to a few bits."""
+    value, radius = np.broadcast_arrays(np.asarray(value, np.float64), np.asarray(radius))
+    with np.errstate(over="ignore"):
+        stored = value.astype(dtype).astype(np.float64)
+    outside = ~np.isfinite(stored) & ~np.isnan(stored)
+    reach = radius + np.abs(np.where(outside, 0.0, stored) - value) + 2.0**-53 * np.abs(value)
+    reach = np.where(outside | ~np.isfinite(reach), np.inf, reach)
+    stored = np.where(outside, 0.0, stored)
+    reach = np.where(np.isnan(stored), np.where(np.isinf(radius), np.inf, 0.0), reach)
+    pairs = [
+        (encode_float(float(v)), encode_float(_up(float(r))))
+        for v, r in zip(stored.ravel(), reach.ravel(), strict=True)
+    ]
+    pairs, times = shortened(pairs)
+    found: dict[str, Any] = {"shape": list(value.shape)}
+    found |= {"value": [v for v, _ in pairs], "radius": [r for _, r in pairs]}
+    return found | ({"repeat": times} if times > 1 else {})
+
+
+def _up(radius: float) -> float:
+    if radius == 0 or not math.isfinite(radius):
+        return radius
+    mantissa, exponent = math.frexp(radius)
+    return math.ldexp(math.ceil(mantissa * 2**_BITS), exponent - _BITS)
+
+
+def _case(call: dict[str, Any]) -> Case:
+    """Return a forward's arguments as a case, dy zero."""
+    x = np.ascontiguousarray(decode_array(call["x"]))
+    given = {
+        name: None if call[name] is None else decode_array(call[name])
+        for name in ("gamma", "beta", "running_mean", "running_var")
+    }
+    momentum = decode_float(call["momentum"]) if "momentum" in call else 0.5
+    recipe = Recipe(dtype=x.dtype.name)
+    eps = decode_float(call["eps"])
+    return Case(recipe, Conventions(), x, np.zeros_like(x), **given, eps=eps, momentum=momentum)
+
+
+def _free(like: Array) -> tuple[Array, Array]:
+    return np.zeros_like(like, np.float64), np.full(like.shape, np.inf)
+
+
+def _floats(a: Any) -> Array:
+    return np.frompyfunc(float, 1, 1)(a).astype(np.float64)
+
+
+def _channels(case: Case) -> Array:
+    """Return per channel: 0 finite, 1 holds a NaN, 2 holds an infinity alone."""
+    x = rows(case, case.x)
+    return np.where(np.isnan(x).any(0), 1, np.where(np.isinf(x).any(0), 2, 0))
+
+
+def _calm(case: Case) -> Case:
+    from dataclasses import replace
+
+    return replace(case, x=np.where(np.isfinite(case.x), case.x, 0).astype(case.x.dtype))
+
+
+def _exact_train(case: Case) -> dict[str, Array]:
+    """Return mean, var (1, c), y, dx (n, c), dgamma, dbeta (1, c) as float64."""
+    x, dy = rows(case, case.x), rows(case, case.dy)
+    if len(x) > _MANY:
+        p = expected.training(case, gradients=True)
+        return {name: p.ref.value[name] for name in ("mean", "var", "y", "dx", "dgamma", "dbeta")}
+    found = exact.forward_backward(x, dy, row(case.gamma, x, 1), row(case.beta, x, 0), case.eps)
+    names = ("mean", "var", "y", "dx", "dgamma", "dbeta")
+    return {n: _floats(getattr(found, n)).reshape(-1, x.shape[1]) for n in names}
+
+
+def _shaped(case: Case, values: dict[str, tuple[Array, Array]]) -> Values:
+    """Return rows as arrays in the shapes of the contract; NaN or free where x is not finite."""
+    kinds, shape = _channels(case), case.x.shape
+    found = {}
+    for name, (value, radius) in values.items():
+        radius = np.where(kinds > 0, np.inf, np.broadcast_to(radius, value.shape))
+        if name == "y":
+            radius = np.where(kinds == 1, 0.0, radius)
+            value = np.where(kinds == 1, np.nan, value)
+        full = name in ("y", "dx", "ty", "by_x", "by_dy")
+        pair = [case.conventions.shaped(a, shape) if full else a.ravel() for a in (value, radius)]
+        found[name] = (pair[0], pair[1])
+    return found
+
+
+def _dtypes(case: Case, names: Any) -> dict[str, np.dtype[Any]]:
+    state = state_dtype(case.recipe.dtype)
+    full = ("y", "dx", "ty", "by_x", "by_dy")
+    return {name: case.x.dtype if name in full else state for name in names}
+
+
+def _forward_train(call: dict[str, Any], case: Case | None, cases: Any) -> Any:
+    assert case is not None
+    if case.x.size == 0:
+        return {"y": (case.x * 1.0, case.x * 1.0)}, {"y": case.x.dtype}
+    calm = _calm(case)
+    p, values = expected.training(calm), _exact_train(calm)
+    radii = {
+        "mean": p.spread.mean + p.ref.bound["mean"],
+        "var": p.spread.var + 2 * p.ref.bound["var"],
+        "y": expected.output(calm).radius,
+    }
+    return _shaped(case, {n: (values[n], r) for n, r in radii.items()}), _dtypes(case, radii)
+
+
+def _with_dy(call: dict[str, Any], cases: list[Case | None]) -> tuple[Case, Case]:
+    from dataclasses import replace
+
+    case = cases[call["saved"]]
+    assert case is not None
+    case = replace(case, dy=np.ascontiguousarray(decode_array(call["dy"])))
+    return case, _calm(case)
+
+
+def _backward(values: dict[str, Array], wanted: dict[str, Wanted], case: Case) -> Any:
+    names = ("dx",) if case.gamma is None else ("dx", "dgamma", "dbeta")
+    pairs = {n: (values[n], wanted[n].radius) for n in names}
+    return _shaped(case, pairs), _dtypes(case, names)
+
+
+def _empty_gradients(case: Case) -> Any:
+    values: Values = {"dx": (case.x * 1.0, case.x * 1.0)}
+    if case.gamma is not None:
+        zero = np.zeros(case.gamma.shape)
+        values |= {"dgamma": (zero, zero), "dbeta": (zero, zero)}
+    return values, _dtypes(case, values)
+
+
+def _backward_train(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
+    case, calm = _with_dy(call, cases)
+    if case.x.size == 0:
+        return _empty_gradients(case)
+    return _backward(_exact_train(calm), expected.gradients(calm), case)
+
+
+def _exact_eval(case: Case) -> dict[str, Array]:
+    assert case.running_mean is not None and case.running_var is not None
+    x, dy = rows(case, case.x), rows(case, case.dy)
+    gamma, beta, mean = (
+        exact.rationals(row(a, x, fill))
+        for a, fill in ((case.gamma, 1.0), (case.beta, 0.0), (case.running_mean, 0.0))
+    )
+    inner = exact.rationals(row(case.running_var, x, 1.0)) + Fraction(case.eps)
+    rstd = 1 / np.frompyfunc(lambda v: exact.enclose(v, 512)[0], 1, 1)(inner)
+    xhat, dy = (exact.rationals(x) - mean) * rstd, exact.rationals(dy)
+    return {
+        "y": _floats(xhat * gamma + beta),
+        "dx": _floats(dy * gamma * rstd),
+        "dgamma": _floats((dy * xhat).sum(axis=0, keepdims=True)),
+        "dbeta": _floats(dy.sum(axis=0, keepdims=True)),
+    }
+
+
+def _state(case: Case) -> tuple[Array, Array]:
+    assert case.running_mean is not None and case.running_var is not None
+    return case.running_mean, case.running_var
+
+
+def _forward_eval(call: dict[str, Any], case: Case | None, cases: Any) -> Any:
+    assert case is not None
+    if case.x.size == 0:
+        return {"y": (case.x * 1.0, case.x * 1.0)}, {"y": case.x.dtype}
+    calm = _calm(case)
+    wanted = expected.eval_output(calm, *_state(calm))
+    return _shaped(case, {"y": (_exact_eval(calm)["y"], wanted.radius)}), _dtypes(case, ["y"])
+
+
+def _backward_eval(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
+    case, calm = _with_dy(call, cases)
+    if case.x.size == 0:
+        return _empty_gradients(case)
+    return _backward(_exact_eval(calm), expected.eval_gradients(calm, *_state(calm)), case)
+
+
+def _initial_state(call: dict[str, Any], _: Any, cases: Any) -> Any:
+    zero, dtype = np.zeros(call["channels"]), np.dtype(call["dtype"])
+    values = {"running_mean": (zero, zero), "running_var": (zero + 1, zero)}
+    return values, dict.fromkeys(values, dtype)
+
+
+def _tangents(call: dict[str, Any], names: tuple[str, ...], case: Case) -> tuple[Array, ...]:
+    tx, tgamma, tbeta = (decode_array(call[name]) for name in names)
+    x = rows(case, np.ascontiguousarray(tx))
+    return x, row(tgamma, x, 0.0), row(tbeta, x, 0.0)
+
+
+def _jvp(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
+    case = cases[call["saved"]]
+    assert case is not None
+    p, given = expected.training(case), _tangents(call, ("tx", "tgamma", "tbeta"), case)
+    ref = reference_train(p.x, None, p.gamma, p.beta, case.eps, tangents=given)
+    pr = expected.precision_of(case)
+    radius = pr.stored(ref.ty, tangent_radius(p.x, given, p.ref, p.gamma, p.spread, pr))
+    return _shaped(case, {"ty": (ref.ty, radius + ref.bound["ty"])}), _dtypes(case, ["ty"])
+
+
+def _double(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
+    case, _calmed = _with_dy(call, cases)
+    given = _tangents(call, ("ddx", "ddgamma", "ddbeta"), case)
+    p = expected.training(case, gradients=True)
+    ref = reference_train(p.x, p.dy, p.gamma, p.beta, case.eps, seconds=given)
+    radii = second_radii(p.x, p.dy, given, ref, p.gamma, p.spread, expected.precision_of(case))
+    names = {"by_x": "ddx_x", "by_gamma": "ddx_gamma", "by_dy": "ddx_dy"}
+    values = {n: (ref.value[m], radii[m] + ref.bound[m]) for n, m in names.items()}
+    return _shaped(case, values), _dtypes(case, names)
+
+
+def _precision(dtype: np.dtype[Any]) -> Any:
+    empty = np.zeros((1, 1), dtype)
+    arrays = (empty, empty, None, None, None, None)
+    case = Case(Recipe(dtype=dtype.name), Conventions(), *arrays, eps=1.0, momentum=0.5)
+    return expected.precision_of(case, state=True)
+
+
+def _own(pr: Any) -> float:
+    """Return 2 where what is wanted is itself computed in float64."""
+    return 2.0 if pr.u == 2.0**-53 else 1.0
+
+
+def _merge_statistics(call: dict[str, Any], _: Any, cases: Any) -> Any:
+    counts, means, variances = (decode_array(call[k]) for k in ARRAYS_OF_SHARDS)
+    used, pr = counts > 0, _precision(means.dtype)
+    mean, mean_radius, var, var_radius = merged_radii(
+        counts[used, None], means[used].astype(np.float64), variances[used].astype(np.float64), pr
+    )
+    own = _own(pr)
+    values = {"mean": (mean[0], own * mean_radius[0]), "var": (var[0], own * var_radius[0])}
+    return values, dict.fromkeys(values, means.dtype)
+
+
+ARRAYS_OF_SHARDS = ("counts", "means", "variances")
+
+
+def _merge_gradients(call: dict[str, Any], _: Any, cases: Any) -> Any:
+    counts = decode_array(call["counts"])
+    values: Values = {}
+    dtype = decode_array(call["sums_dy"]).dtype
+    for name, key in (("mean_dy", "sums_dy"), ("mean_dy_xhat", "sums_dy_xhat")):
+        given, pr = decode_array(call[key]).astype(np.float64), _precision(dtype)
+        size = np.abs(given).sum(axis=0) / counts.sum()
+        order = pr.terms(len(counts)) + 2 * pr.sum_u + pr.u + 2.0**-53 * len(counts)
+        values[name] = (given.sum(axis=0) / counts.sum(), order * size + pr.eta)
+    return values, dict.fromkeys(values, dtype)
+
+
+def _fold(call: dict[str, Any], _: Any, cases: Any) -> Any:
+    names = ("weight", "bias", "gamma", "beta", "running_mean", "running_var")
+    weight, bias, gamma, beta, mean, var = (
+        None if call[name] is None else decode_array(call[name]) for name in names
+    )
+    assert weight is not None and mean is not None
+    how = (len(mean), call.get("transposed", False), call.get("groups", 1))
+    like, pr = np.zeros((1, len(mean))), _precision(weight.dtype)
+    parts = [row(a, like, f) for a, f in ((bias, 0), (gamma, 1), (beta, 0), (mean, 0), (var, 1))]
+    columns = _by_output(weight.astype(np.float64), *how)
+    found = folding_radii(columns, *parts, decode_float(call["eps"]), pr)
+    place = _by_output(np.arange(weight.size).reshape(weight.shape), *how)
+    value, radius = np.empty(weight.size), np.empty(weight.size)
+    value[place], radius[place] = found[0], _own(pr) * found[1]
+    shape = weight.shape
+    values = {
+        "weight": (value.reshape(shape), radius.reshape(shape)),
+        "bias": (found[2][0], _own(pr) * found[3][0]),
+    }
+    return values, dict.fromkeys(values, weight.dtype)
+
+
+_EXPECTED: dict[str, Callable[..., Any]] = {
+    "forward_train": _forward_train,
+    "backward_train": _backward_train,
+    "forward_eval": _forward_eval,
+    "backward_eval": _backward_eval,
+    "initial_state": _initial_state,
+    "jvp_train": _jvp,
+    "double_backward_train": _double,
+    "merge_statistics": _merge_statistics,
+    "merge_gradients": _merge_gradients,
+    "fold": _fold,
+}

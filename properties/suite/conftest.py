@@ -1,0 +1,76 @@
+"""What the tests of the command, the plugin and the targets share."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+BN = """
+import bn
+from bn import CONVENTIONS, backward_eval, backward_train, forward_eval, forward_train
+"""  # a target of four functions; what follows may redefine some
+
+
+class Ran(NamedTuple):
+    """What a command did: its exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def clean_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget the modules that a test imported from files, and what it put on the path."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0].startswith(("bncheck_target_", "users_")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def bncheck(clean_imports: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run the command in this process."""
+    from properties.cli import main
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as left:
+            assert isinstance(left.code, int), f"the command left with {left.code!r}"
+            status = left.code
+        return Ran(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """Save a target's source beside nothing else."""
+
+    def save(source: str, name: str = "users_target.py") -> Path:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return path
+
+    return save
+
+
+@pytest.fixture
+def on_bn(saved: Callable[..., Path]) -> Callable[..., Path]:
+    """Save a target that is bn but for what is given."""
+
+    def save(source: str = "", name: str = "users_target.py") -> Path:
+        return saved(BN + textwrap.dedent(source), name)
+
+    return save

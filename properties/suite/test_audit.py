@@ -1,0 +1,105 @@
+"""The audit's verdict: equal or not in exact arithmetic, with what probability."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from audited import EQUAL, RIGHT, SEED, judged
+
+from reference import (
+    audit_arithmetic,
+    audit_points,
+    audit_run,
+    audit_text,
+)
+from reference import audit_numbers as numbers
+from reference.audit import Question, status
+
+
+@pytest.mark.parametrize("text", list(EQUAL.values())[:-1], ids=list(EQUAL)[:-1])
+def test_right_text_is_equal(text: str) -> None:
+    """Right formulas, however they are written, are equal at every n with 2**-100 or less."""
+    report = judged("dx", text)
+    assert report.verdict == "equal", report.text()
+    assert status(report) == 0, "a right formula has exit status 0"
+    assert report.log2_probability is not None, "no probability"
+    assert report.log2_probability <= -100, f"2**{report.log2_probability}"
+
+
+def test_root_that_is_not_rational_is_never_called_wrong() -> None:
+    """Where irrational roots cancel the audit says unknown, not equal or not equal."""
+    report = judged("dx", EQUAL["a root that is multiplied away"])
+    assert report.verdict == "unknown", report.text()
+    assert status(report) == 3, "unknown has exit status 3"
+    assert "a root in it is not rational" in report.text()
+
+
+def test_eval_mode_has_no_mean_path() -> None:
+    """With frozen statistics dx = gamma*dy/std is right and the training formula is wrong."""
+    assert judged("dx", "gamma*dy/std", mode="eval").verdict == "equal"
+    report = judged("dx", "gamma*rstd*(dy - mean(dy))", mode="eval")
+    assert report.verdict == "not equal", report.text()
+    assert "a term mean(dy) that does not belong there" in report.text()
+
+
+def test_division_by_zero_and_negative_roots_are_not_equal() -> None:
+    """A formula that is undefined at a random point is wrong there."""
+    for text, words in (("dy/(n - n)", "divides by zero"), ("sqrt(-var)*dy", "negative number")):
+        report = judged("dx", text)
+        assert report.verdict == "not equal", report.text()
+        assert words in report.text(), report.text()
+
+
+def test_zero_term_is_named_only_where_it_is() -> None:
+    """The debated term is explained where it stands; no other sum is called zero."""
+    with_term = EQUAL["node by node"] + " + mean(-2*xc)*dvar/n"
+    assert "mean(-2 * xc) is exactly zero" in judged("dx", with_term).text()
+    assert judged("dx", RIGHT).zero_terms == ()
+
+
+# The degree of a formula, by hand: of numerator or denominator in x, dy, gamma and r = std.
+DEGREES = {"x**5": 5, "dy*x": 2, "1/std**3": 3, "gamma*dy/std": 2, "eps": 2, "mean(x*x)/x": 2}
+
+
+@pytest.mark.parametrize(("text", "degree"), DEGREES.items())
+def test_degree_is_found(text: str, degree: int) -> None:
+    """Running a formula on degrees gives at least its degree, and here exactly that."""
+    point = audit_run.point_at(SEED, Question(), 3, 1, 0)[0]
+    given = audit_points.degree_point(point, values=False).given
+    value = np.ravel(audit_text.parse(text).run(given))[0].value
+    assert max(value.num, value.below) == degree, f"{text}: {value}"
+
+
+def test_degree_bounds_how_often_a_wrong_formula_passes() -> None:
+    """Drawn from 8 values each, two unequal polynomials of degree 2 agree in at most 2/8 of the
+    draws (and a margin of as much again for chance): Schwartz and Zippel hold for these draws."""
+    passed, bits, tries = 0, 3, 400
+    for seed in range(tries):
+        point = audit_points.draw_point(random.Random(seed), Question(), 2, 1, bits)
+        dy = point.batch.dy[:, 0]
+        passed += (dy[0] - dy[1]) * (dy[0] + dy[1]) == 0  # degree 2, of 8 values each
+    assert passed / tries <= 2 * 2 / 2**bits, f"{passed} of {tries} passed"
+
+
+def test_numbers_refuse_to_become_floats() -> None:
+    """A Number raises where NumPy or math would round it."""
+    value = numbers.Number(3)
+    for convert in (float, int, np.float64, lambda v: np.asarray([v], dtype=np.float32)):
+        with pytest.raises(audit_arithmetic.TurnedFloat):
+            convert(value)  # type: ignore[operator]
+    with pytest.raises(audit_arithmetic.TurnedFloat, match=r"value=0.1: a rounded float met"):
+        value * 0.1
+
+
+def test_intervals_hold_what_they_enclose() -> None:
+    """Roots of any degree lie within their interval, and arithmetic keeps them there."""
+    for base, power in ((2, Fraction(1, 2)), (5, Fraction(1, 3)), (7, Fraction(-3, 2))):
+        value = (numbers.Number(base) ** power).value
+        assert isinstance(value, audit_arithmetic.Interval), f"{base}**{power}: {value}"
+        back = numbers.Number(value) ** power.denominator
+        wanted = Fraction(base) ** power.numerator
+        assert back.value.lower <= wanted <= back.value.upper, f"{base}**{power}"
+        assert back.value.upper - back.value.lower < Fraction(1, 2**200), "too wide"

@@ -1,0 +1,140 @@
+"""The audit's diagnosis: which term is wrong, by what factor, and the smallest counterexample."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from audited import MISTAKES, RIGHT, SEED, in_file, judged
+
+from reference import (
+    audit_points,
+    audit_recognise,
+    audit_run,
+    audit_terms,
+)
+from reference.audit import Question, audit, from_text, status
+from reference.audit_smallest import smallest
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text", "term", "factor"),
+    [mistake[1:] for mistake in MISTAKES],
+    ids=[mistake[0] for mistake in MISTAKES],
+)
+def test_diagnosis_names_the_term_and_the_factor(
+    quantity: str, text: str, term: str, factor: str
+) -> None:
+    """Each named mistake is not equal, and the right term and factor are named, and no other."""
+    report = judged(quantity, text)
+    assert report.verdict == "not equal", report.text()
+    assert status(report) == 1, "a wrong formula has exit status 1"
+    (result,) = report.results
+    found = [(diagnosis.term, diagnosis.factor) for diagnosis in result.diagnosis]
+    assert found == [(term, factor)], f"diagnosed {found}, expected {term} times {factor}"
+    assert result.corrected, "the corrected line is missing"
+    assert result.counterexample is not None, "no counterexample"
+
+
+def test_corrected_line_is_itself_equal() -> None:
+    """What the report prints as right is right, for every quantity that has a line."""
+    for mode, quantities in audit_points.QUANTITIES.items():
+        for quantity in quantities:
+            span = audit_terms.span_of(quantity, mode, "keep", "biased")
+            assert span is not None, f"{quantity}: no line"
+            formula = from_text(quantity, span.line.removeprefix(f"{quantity} = "), mode)
+            report = audit(formula, seed=SEED, sizes=(3,))
+            assert report.verdict == "equal", f"{mode} {quantity}: {report.text()}"
+
+
+def test_terms_add_up_to_the_right_formula() -> None:
+    """Each quantity is the sum of its terms with their right coefficients."""
+    for quantity in audit_points.QUANTITIES["train"]:
+        span = audit_terms.span_of(quantity, "train", "update", "unbiased")
+        assert span is not None, f"{quantity}: no terms"
+        text = " + ".join(f"({term.right})*{term.text}" for term in span.terms)
+        question = Question("train", "update", "unbiased")
+        report = audit(from_text(quantity, text), question, seed=SEED, sizes=(4,), explain=False)
+        assert report.verdict == "equal", f"{quantity}: {text}"
+
+
+def test_one_wrong_row_is_named(tmp_path: Path) -> None:
+    """An index bug is told from a wrong formula: only row 0, by 11/10."""
+    source = """
+    def f(dy, x, gamma, xhat, rstd):
+        dx = gamma * rstd * (dy - dy.mean(0) - xhat * np.mean(dy * xhat, axis=0))
+        dx[0] = dx[0] * 1.1
+        return dx
+    """
+    (result,) = in_file(tmp_path, source).results
+    assert [(d.term, d.factor) for d in result.diagnosis] == [("row 0", "11/10")]
+
+
+def test_dbeta_handed_in_as_dgamma_is_told() -> None:
+    """A formula of another quantity is recognised as that."""
+    (result,) = judged("dgamma", "sum(dy)").results
+    assert result.diagnosis[0].words == "this is dbeta, not dgamma"
+
+
+def test_structure_outside_every_span_is_told() -> None:
+    """A formula that is no combination of known terms is said to be so, with a counterexample."""
+    (result,) = judged("dx", f"{RIGHT} + dy**2*dy").results
+    assert "lies outside the span" in result.diagnosis[0].words
+    assert result.counterexample is not None, "no counterexample"
+
+
+def by_hand(
+    x: list[Fraction], dy: list[Fraction], gamma: Fraction, eps: Fraction
+) -> list[Fraction]:
+    """dx from the definition's closed form, in plain Python."""
+    n = len(x)
+    mean = sum(x, Fraction(0)) / n
+    var = sum(((v - mean) ** 2 for v in x), Fraction(0)) / n
+    root = next(Fraction(r) for r in range(100) if r * r == var + eps)
+    xhat = [(v - mean) / root for v in x]
+    q = sum((g * h for g, h in zip(dy, xhat, strict=True)), Fraction(0)) / n
+    m = sum(dy, Fraction(0)) / n
+    return [gamma / root * (g - m - h * q) for g, h in zip(dy, xhat, strict=True)]
+
+
+@pytest.mark.parametrize("text", [m[2] for m in MISTAKES if m[1] == "dx"][:12])
+def test_counterexample_is_small_and_right(text: str) -> None:
+    """Integers of at most 3 with an integer root, and the wanted value is checked by hand."""
+    example = smallest(from_text("dx", text), "dx", Question())
+    assert example is not None, f"{text}: none"
+    inputs = example.inputs
+    sizes = [abs(v) for name in ("x", "dy", "gamma", "beta") for v in inputs[name]]
+    assert max(sizes) <= 3, f"{inputs}"
+    assert example.n <= 3, f"n={example.n}"
+    assert all(v.denominator == 1 for values in inputs.values() for v in values), f"{inputs}"
+    wanted = by_hand(inputs["x"], inputs["dy"], inputs["gamma"][0], inputs["eps"][0])
+    assert example.wanted == wanted, f"wanted {example.wanted}, by hand {wanted}"
+    assert example.got != list(map(str, wanted)), "the counterexample does not differ"
+
+
+def test_recognition_is_not_fooled_by_large_numbers() -> None:
+    """A coefficient that is no simple function is called unknown, not given a wild name."""
+    _, over = audit_run.point_at(SEED, Question(), 5, 1, 0)
+    samples = [audit_recognise.Sample(5, Fraction(10**30 + 57, 10**29 + 3), True, over)]
+    assert audit_recognise.recognise(samples) is None
+
+
+def test_wrong_axis_is_told_from_a_wrong_formula(tmp_path: Path) -> None:
+    """Code that is right for one channel only is said to use a wrong axis."""
+    source = """
+    def f(dy, x, gamma, xhat, rstd):
+        return gamma * rstd * (dy - dy.mean() - xhat * np.mean(dy * xhat, axis=0))
+    """
+    (result,) = in_file(tmp_path, source).results
+    assert "runs over the wrong axis" in result.diagnosis[0].words, result.diagnosis
+
+
+def test_wrong_at_one_size_is_told(tmp_path: Path) -> None:
+    """Code that is right at n = 5 to 8 and wrong elsewhere is said to mistake a size."""
+    source = """
+    def f(dy, x, gamma, xhat, rstd):
+        return gamma * rstd * (dy - dy[:8].sum(0) / len(dy) - xhat * np.mean(dy * xhat, axis=0))
+    """
+    (result,) = in_file(tmp_path, source).results
+    assert "right at n = 5 to 8, wrong at n = 9" in result.diagnosis[0].words, result.diagnosis
