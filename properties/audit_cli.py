@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reference.audit import Report
-    from reference.audit_formula import Formula
+    from reference.audit.formula import Formula
 
-# the same as reference.audit_points.QUANTITIES (a test compares); named here so that building the
+# the same as reference.audit.points.QUANTITIES (a test compares); named here so that building the
 # command's parser imports nothing heavy
 QUANTITIES = (
     "dx", "dgamma", "dbeta", "dxhat", "dstd", "dvar", "dxc", "dmean", "y", "xhat", "xc", "mean",
@@ -30,7 +30,8 @@ MEANINGS = {
 _EPILOG = """
 names: x xc xhat mean var std rstd y dy gamma beta eps n; functions: sum mean sqrt square (over the
 rows); several statements are separated by `;`, the last one is the value; with --mode eval, mean
-and var are the running ones. A TEXT is never run as Python; a FILE is. Exit status: 0 equal,
+and var are the running ones. A TEXT that starts
+with - is given as --dstd=TEXT. A TEXT is never run as Python; a FILE is. Exit status: 0 equal,
 1 not equal, 2 not a formula, 3 unknown.
 """
 

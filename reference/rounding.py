@@ -60,7 +60,9 @@ def statistics_spread(x: Array, ref: Reference, eps: float, p: Precision) -> Spr
     shifted = (p.u + order + 2 * p.sum_u) * to_pivot + p.u * center
     merged = (order + p.sum_u) * size + 4 * p.u * chain + store * center
     mean = np.maximum(np.maximum(two_pass, shifted), merged) + 2 * p.eta  # (41)
+    farthest = _checked((2 * off.max(axis=0, keepdims=True)) ** 2, 1, p.largest)  # of two chunks
     var = _variance_spread(n, ref.var, mean, chain, pivot, to_pivot, ref.xc[:1], p)
+    var = np.where(np.isfinite(farthest), var, np.inf)
     return Spread(mean, var, rstd_spread(ref.var, var, eps, p))
 
 

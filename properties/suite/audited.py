@@ -43,7 +43,10 @@ EQUAL = {
     "with mean from x": "m = sum(x)/n; r = 1/sqrt(mean((x - m)**2) + eps);"
     "h = (x - m)*r; dx = gamma*r*(dy - mean(dy) - h*mean(dy*h))",
     "a root that is multiplied away": f"{RIGHT}*sqrt(var)*sqrt(var)/var",
+    "a power of a root": f"{RIGHT}*sqrt(var)**4/var**2",
+    "a root divided by itself": f"{RIGHT}*sqrt(var)/sqrt(var)",
 }
+UNDECIDED = f"{RIGHT}*sqrt(2)*sqrt(3)/sqrt(6)"
 
 
 # The name of the mistake; what it is a formula of; the text; the term and the factor to be named.

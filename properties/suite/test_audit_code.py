@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from audited import SEED, in_file
 
+from properties.benchmarks import audit as planted
 from reference.audit import NotAFormula, audit, from_file
 
 FUNCTION = """
@@ -190,6 +191,20 @@ def test_opaque_code_is_audited_in_float64(factor: str, verdict: str, tmp_path: 
     assert "evidence, not proof" in report.text()
 
 
+BUILT_IN = OPAQUE.replace("gamma, eps)", "gamma)").replace("FACTOR", "1")
+
+
+def test_opaque_code_with_an_eps_of_its_own_is_not_accused(tmp_path: Path) -> None:
+    """A typed eps is used in float64 too; one that cannot be read must be said, else unknown."""
+    report = in_file(tmp_path, BUILT_IN.replace("+ eps", "+ 1e-3"))
+    assert (report.exact, report.verdict) == (False, "equal"), report.text()
+    hidden = BUILT_IN.replace("+ eps", "+ float('1e-3')")
+    report = in_file(tmp_path, hidden)
+    assert report.verdict == "unknown", report.text()
+    assert "say --eps" in report.text()
+    assert in_file(tmp_path, hidden, eps=1e-3).verdict == "equal", "told its eps"
+
+
 def test_rounded_float_is_never_called_not_equal(tmp_path: Path) -> None:
     """A helper file's 1/3 is a rounded float: the audit becomes opaque instead of accusing."""
     (tmp_path / "helper.py").write_text("THIRD = 1/3\ndef times(v): return v * (3 * THIRD)\n")
@@ -216,7 +231,7 @@ def test_code_that_branches_is_covered_only_where_it_went(tmp_path: Path) -> Non
     report = in_file(tmp_path, source)
     assert report.verdict == "equal", report.text()
     assert report.log2_probability is not None, "no probability"
-    assert "only the branches taken" in report.text()
+    assert "only the branches taken are covered" in report.text()
 
 
 WRONG_CODE = {
@@ -248,7 +263,8 @@ def test_arrays_made_by_numpy_hold_exact_numbers(tmp_path: Path) -> None:
         centre = np.eye(n) - np.ones((n, n)) / n
         dx = np.zeros((n, c))
         for j in range(c):
-            dx[:, j] = gamma[j] * rstd[j] * (centre @ dy[:, j] - xhat[:, j] * (dy * xhat).mean(0)[j])
+            along = xhat[:, j] * (dy * xhat).mean(0)[j]
+            dx[:, j] = gamma[j] * rstd[j] * (centre @ dy[:, j] - along)
         return dx
     """
     report = in_file(tmp_path, source)
@@ -287,3 +303,18 @@ def test_torch_code_is_opaque_and_equal(tmp_path: Path) -> None:
     report = in_file(tmp_path, source)
     assert not report.exact, "PyTorch cannot be exact"
     assert report.verdict == "equal", report.text()
+
+
+@pytest.mark.parametrize("bug", [None, *planted.BUGS])
+def test_planted_backward_bugs_are_seen(bug: str | None, tmp_path: Path) -> None:
+    """The benchmark's 19 bugs are not equal, and the formula they are planted in is."""
+    path = tmp_path / "planted.py"
+    path.write_text(planted.source_of(bug), encoding="utf-8")
+    (formula,) = from_file(path, "backward")
+    report = audit(formula, seed=SEED, explain=False)
+    assert report.verdict == ("not equal" if bug else "equal"), report.text()
+
+
+def test_there_are_nineteen_planted_bugs() -> None:
+    """The number that the README names."""
+    assert len(planted.BUGS) == 19, f"{len(planted.BUGS)} bugs"

@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 from audited import MISTAKES, RIGHT, SEED, in_file, judged
 
-from reference import (
-    audit_points,
-    audit_recognise,
-    audit_run,
-    audit_terms,
-)
+from reference.audit import points, recognise, run, terms
 from reference.audit import Question, audit, from_text, status
-from reference.audit_smallest import smallest
+from reference.audit.smallest import smallest
 
 
 @pytest.mark.parametrize(
@@ -39,9 +34,9 @@ def test_diagnosis_names_the_term_and_the_factor(
 
 def test_corrected_line_is_itself_equal() -> None:
     """What the report prints as right is right, for every quantity that has a line."""
-    for mode, quantities in audit_points.QUANTITIES.items():
+    for mode, quantities in points.QUANTITIES.items():
         for quantity in quantities:
-            span = audit_terms.span_of(quantity, mode, "keep", "biased")
+            span = terms.span_of(quantity, mode, "keep", "biased")
             assert span is not None, f"{quantity}: no line"
             formula = from_text(quantity, span.line.removeprefix(f"{quantity} = "), mode)
             report = audit(formula, seed=SEED, sizes=(3,))
@@ -50,8 +45,8 @@ def test_corrected_line_is_itself_equal() -> None:
 
 def test_terms_add_up_to_the_right_formula() -> None:
     """Each quantity is the sum of its terms with their right coefficients."""
-    for quantity in audit_points.QUANTITIES["train"]:
-        span = audit_terms.span_of(quantity, "train", "update", "unbiased")
+    for quantity in points.QUANTITIES["train"]:
+        span = terms.span_of(quantity, "train", "update", "unbiased")
         assert span is not None, f"{quantity}: no terms"
         text = " + ".join(f"({term.right})*{term.text}" for term in span.terms)
         question = Question("train", "update", "unbiased")
@@ -115,9 +110,9 @@ def test_counterexample_is_small_and_right(text: str) -> None:
 
 def test_recognition_is_not_fooled_by_large_numbers() -> None:
     """A coefficient that is no simple function is called unknown, not given a wild name."""
-    _, over = audit_run.point_at(SEED, Question(), 5, 1, 0)
-    samples = [audit_recognise.Sample(5, Fraction(10**30 + 57, 10**29 + 3), True, over)]
-    assert audit_recognise.recognise(samples) is None
+    _, over = run.point_at(SEED, Question(), 5, 1, 0)
+    samples = [recognise.Sample(5, Fraction(10**30 + 57, 10**29 + 3), True, over)]
+    assert recognise.recognise(samples) is None
 
 
 def test_wrong_axis_is_told_from_a_wrong_formula(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import audit_solve as solve
-from .audit_formula import Formula, repeated, shaped
-from .audit_points import ROWS, Point, Question
-from .audit_recognise import Factor, Sample, recognise
-from .audit_run import point_at, run_at
-from .audit_terms import parsed
+from . import solve
+from .formula import Formula, repeated, shaped
+from .points import ROWS, Point, Question
+from .recognise import Factor, Sample, recognise
+from .run import point_at, run_at
+from .terms import parsed
 
 SIZES = (5, 6, 7, 8)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .audit_arithmetic import TurnedFloat
-from .audit_evaluate import note_sum
-from .audit_events import events
-from .audit_numbers import Number, plain_fraction
+from .arithmetic import TurnedFloat
+from .evaluate import note_sum
+from .events import events
+from .numbers import Number, plain_fraction
 
 LARGEST_EPS = 1e-2
 EPS_NAMES = {"eps", "epsilon", "EPS", "EPSILON", "_eps", "bn_eps"}

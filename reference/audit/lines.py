@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from . import audit_solve as solve
-from .audit_causes import cause
-from .audit_code import ALIASES
-from .audit_events import Events, record_into
-from .audit_formula import Formula
-from .audit_numbers import Number
-from .audit_points import QUANTITIES, ROWS, Point, Question
-from .audit_recognise import Sample, recognise
-from .audit_run import CannotRun, point_at, run_at
+from . import solve
+from .causes import cause
+from .code import ALIASES
+from .events import Events, record_into
+from .formula import Formula
+from .numbers import Number
+from .points import QUANTITIES, ROWS, Point, Question
+from .recognise import Sample, recognise
+from .run import CannotRun, point_at, run_at
 
 SIZES = (5, 6, 7)
 GRADIENTS = {

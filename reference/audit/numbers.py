@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .audit_arithmetic import Degree, Interval, NegativeRoot, TurnedFloat, integer_root
-from .audit_events import events
-from .exact import enclose, exact_root
+from .arithmetic import Degree, Interval, NegativeRoot, TurnedFloat, integer_root
+from .events import events
+from ..exact import enclose, exact_root
 
 PLAIN_BITS = 20  # a float of at most so many bits (0.5, 3.0) is what its author meant
 LARGEST_EXPONENT = 64
@@ -28,10 +28,12 @@ Value = Fraction | Interval | Degree
 def _lift(value: Value, like: Value) -> Value:
     """Return a rational constant in the other operand's arithmetic."""
     if isinstance(value, Fraction) and isinstance(like, Interval):
-        return Interval(value, value)
+        return Interval(value, value, value)
     if isinstance(value, Fraction) and isinstance(like, Degree):
         bits = value.numerator.bit_length() + value.denominator.bit_length()
         return Degree(0, {}, bits, value)
+    if isinstance(value, Interval) and isinstance(like, Degree):
+        return Degree(0, {}, value.middle.denominator.bit_length(), value.middle)
     return value
 
 
@@ -150,9 +152,11 @@ class Number:
         if self.value < 0:
             raise NegativeRoot("the root of a negative number")
         try:
-            return Number(exact_root(self.value))
+            root = Number(exact_root(self.value))
+            events().roots.add(self.value)
+            return root
         except ValueError:
-            return Number(Interval(*enclose(self.value)))
+            return Number(Interval(*enclose(self.value), Fraction(1), self.value))
 
     def root(self, degree: int) -> Number:
         """Return the root of this degree, an interval unless it is 1 or 2."""
@@ -184,10 +188,12 @@ class Number:
 
 
 def _integer_power(base: Number, power: int) -> Number:
-    result = Number(1)
-    for _ in range(abs(power)):
-        result = result * base
-    return result if power >= 0 else 1 / result
+    if power == 0:
+        return Number(1)
+    result = base if power % 2 else base * base  # in pairs: a root times itself is rational
+    for _ in range((abs(power) - 1) // 2):
+        result = result * (base * base)
+    return result if power > 0 else 1 / result
 
 
 def numbers(values: Any) -> Any:

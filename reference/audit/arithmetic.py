@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from .exact import enclose
+from ..exact import enclose
 
 ROOT_BITS = 512
 
@@ -26,32 +26,52 @@ class NegativeRoot(ArithmeticError):
 
 @dataclass(frozen=True)
 class Interval:
-    """A real number that is only known to lie between two rationals."""
+    """A real number that lies between two rationals.
+
+    Where it is known to be factor * sqrt(root), these are kept, so that a root that is multiplied
+    or divided by itself gives a rational again.
+    """
 
     lower: Fraction
     upper: Fraction
+    factor: Fraction | None = None
+    root: Fraction = Fraction(1)
 
     @property
     def middle(self) -> Fraction:
         return (self.lower + self.upper) / 2
 
-    def __add__(self, other: Interval) -> Interval:
-        return Interval(self.lower + other.lower, self.upper + other.upper)
+    def __add__(self, other: Interval) -> Interval | Fraction:
+        factor = None
+        if self.factor is not None and other.factor is not None and self.root == other.root:
+            factor = self.factor + other.factor
+            if factor == 0:
+                return factor
+        return Interval(self.lower + other.lower, self.upper + other.upper, factor, self.root)
 
-    def __mul__(self, other: Interval) -> Interval:
-        products = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]
-        return Interval(min(products), max(products))
-
-    def __truediv__(self, other: Interval) -> Interval:
-        if other.lower <= 0 <= other.upper:
-            raise ZeroDivisionError("division by an interval around zero")
-        return self * Interval(1 / other.upper, 1 / other.lower)
-
-    def __sub__(self, other: Interval) -> Interval:
+    def __sub__(self, other: Interval) -> Interval | Fraction:
         return self + -other
 
+    def __mul__(self, other: Interval) -> Interval | Fraction:
+        factor = None
+        if self.factor is not None and other.factor is not None:
+            factor = self.factor * other.factor
+            if self.root == other.root:
+                return factor * self.root
+            if 1 not in (self.root, other.root):
+                factor = None
+        products = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]
+        return Interval(min(products), max(products), factor, self.root * other.root)
+
+    def __truediv__(self, other: Interval) -> Interval | Fraction:
+        if other.lower <= 0 <= other.upper:
+            raise TurnedFloat("a divisor with roots in it that may be zero")
+        factor = None if other.factor is None else 1 / (other.factor * other.root)
+        return self * Interval(1 / other.upper, 1 / other.lower, factor, other.root)
+
     def __neg__(self) -> Interval:
-        return Interval(-self.upper, -self.lower)
+        factor = None if self.factor is None else -self.factor
+        return Interval(-self.upper, -self.lower, factor, self.root)
 
     def sqrt(self) -> Interval:
         if self.upper < 0:
@@ -116,7 +136,7 @@ class Degree:
         odd = sum(atom.degree for atom, power in self.den.items() if power % 2)
         den = {atom: (power + 1) // 2 for atom, power in self.den.items()}
         value = None if self.value is None or self.value < 0 else enclose(self.value)[0]
-        return Degree((self.num + odd) // 2, den, self.bits, value)
+        return Degree((self.num + odd + 1) // 2, den, self.bits, value)
 
     def order(self) -> Fraction:
         if self.value is None:

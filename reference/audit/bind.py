@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .audit_formula import Values
-from .audit_module import Module
+from .formula import Values
+from .module import Module
 
 KEPT = {"x", "dy", "xhat", "xc", "y", "ddx", "tx", "n", "eps", "momentum"}
 

@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from .audit_points import Point
-from .audit_solve import NEAR, rational
-from .audit_terms import parsed
+from .points import Point
+from .solve import NEAR, rational
+from .terms import parsed
 
 LARGEST = 10**4
 

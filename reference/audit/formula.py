@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .audit_evaluate import Text
-from .audit_literals import NotAFormula
-from .audit_numbers import Number
-from .audit_points import QUANTITIES, ROWS
-from .audit_text import parse
+from .evaluate import Text
+from .literals import NotAFormula
+from .numbers import Number
+from .points import QUANTITIES, ROWS
+from .text import parse
 
 Values = Mapping[str, Any]
 Run = Callable[[Values], Mapping[str, Any]]
@@ -32,6 +32,7 @@ class Formula:
         floating: runs it over float64 arrays; None for text.
         typed_eps: literals that were read as eps.
         notes: what the reader should know about how it was run.
+        takes_eps: False for code with an eps of its own, which float64 must be told.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Formula:
     notes: tuple[str, ...] = ()
     mode: str = "train"
     text: Text | None = None
+    takes_eps: bool = True
 
 
 def from_text(quantity: str, text: str, mode: str = "train") -> Formula:
@@ -48,7 +50,7 @@ def from_text(quantity: str, text: str, mode: str = "train") -> Formula:
 
     Args:
         quantity: what it computes, such as "dx"; one of QUANTITIES[mode].
-        text: see `reference.audit_text`.
+        text: see `reference.audit.text`.
 
     Raises:
         NotAFormula: the text is no formula, or the quantity is unknown.

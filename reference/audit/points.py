@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from . import exact, graph
-from .audit_arithmetic import Atom, Degree
-from .audit_numbers import Number, numbers
+from .. import exact, graph
+from .arithmetic import Atom, Degree
+from .numbers import Number, numbers
 
 ROWS = {"x", "dy", "xc", "xhat", "y", "dxhat", "dxc", "dx", "ddx", "tx", "ty", "grad_x", "grad_dy"}
 CHANNELS = {

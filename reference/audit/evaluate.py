@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .audit_events import events
-from .audit_literals import constant, exponent
-from .audit_numbers import Number
+from .events import events
+from .literals import constant, exponent
+from .numbers import Number
 
 OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
@@ -47,7 +47,8 @@ def _evaluate(node: ast.expr, names: Values, shape: tuple[int, ...]) -> Any:
     if isinstance(node, ast.Constant):
         return Number(constant("", node))
     if isinstance(node, ast.Name):
-        return names[node.id]
+        value = names[node.id]
+        return Number(value) if isinstance(value, int) else value  # n/n must not become a float
     if isinstance(node, ast.UnaryOp):
         value = _evaluate(node.operand, names, shape)
         return -value if isinstance(node.op, ast.USub) else value
@@ -57,13 +58,7 @@ def _evaluate(node: ast.expr, names: Values, shape: tuple[int, ...]) -> Any:
     left = _evaluate(node.left, names, shape)
     if isinstance(node.op, ast.Pow):
         return left ** Number(exponent("", node.right))
-    return _operate(node.op, left, _evaluate(node.right, names, shape))
-
-
-def _operate(operator: ast.operator, left: Any, right: Any) -> Any:
-    if isinstance(left, int) and isinstance(right, int):
-        left = Number(left)  # n/n must not become a float
-    return OPERATORS[type(operator)](left, right)
+    return OPERATORS[type(node.op)](left, _evaluate(node.right, names, shape))
 
 
 def _call(node: ast.Call, value: Any, shape: tuple[int, ...]) -> Any:
@@ -74,7 +69,7 @@ def _call(node: ast.Call, value: Any, shape: tuple[int, ...]) -> Any:
         return np.sqrt(value) if isinstance(value, np.ndarray) else (Number(0) + value).sqrt()
     rows = np.broadcast_to(np.asarray(value, dtype=object), shape)
     total = rows.sum(axis=0, keepdims=True)  # (1, c)
-    result = total / rows.shape[0] if node.func.id == "mean" else total
+    result = total / Number(rows.shape[0]) if node.func.id == "mean" else total
     note_sum(ast.unparse(node), result)
     return result
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from . import exact
-from .audit_arithmetic import Interval
-from .audit_formula import Formula, WrongShape
-from .audit_numbers import value_of
-from .audit_points import Point, Question, as_numbers
-from .audit_run import CannotRun, run_at
-from .audit_solve import about
-from .audit_verdict import compare
+from .. import exact
+from .arithmetic import Interval
+from .formula import Formula, WrongShape
+from .numbers import value_of
+from .points import Point, Question, as_numbers
+from .run import CannotRun, run_at
+from .solve import about
+from .verdict import compare
 
 LARGEST = 3
 TRIES = 1500

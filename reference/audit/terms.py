@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .audit_evaluate import Text
-from .audit_text import parse
+from .evaluate import Text
+from .text import parse
 
 
 @dataclass(frozen=True)

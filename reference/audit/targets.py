@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .audit_bind import both, copied, flat, typed
-from .audit_formula import Formula, Values
-from .audit_literals import NotAFormula
-from .audit_module import Module
+from .bind import both, copied, flat, typed
+from .formula import Formula, Values
+from .literals import NotAFormula
+from .module import Module
 
 
 def contract(module: Module) -> list[Formula]:
@@ -64,10 +64,12 @@ def layer_class(module: Module, name: str) -> list[Formula]:
     crash = _crash(module, name)
     notes = (f"inference is not audited: forward(x, False) raises {crash}",) if crash else ()
     exact, floating = both(module, lambda names, given: _train_layer(names[name], given))
-    found = [Formula(label, exact, floating, typed(module), notes)]
+    told = "eps" in inspect.signature(module.plain[name]).parameters
+    found = [Formula(label, exact, floating, typed(module), notes, takes_eps=told)]
     if not crash:
         exact, floating = both(module, lambda names, given: _eval_layer(names[name], given))
-        found.append(Formula(f"{label} (eval)", exact, floating, typed(module), mode="eval"))
+        label, eps = f"{label} (eval)", typed(module)
+        found.append(Formula(label, exact, floating, eps, mode="eval", takes_eps=told))
     return found
 
 

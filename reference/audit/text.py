@@ -11,9 +11,9 @@ import difflib
 import warnings
 from collections.abc import Iterator
 
-from .audit_evaluate import OPERATORS, Text
-from .audit_literals import NotAFormula, constant, exponent, refusal
-from .audit_points import GIVEN
+from .evaluate import OPERATORS, Text
+from .literals import NotAFormula, constant, exponent, refusal
+from .points import GIVEN
 
 MAX_CHARACTERS = 4000
 MAX_DEPTH = 60

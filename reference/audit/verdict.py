@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from .audit_arithmetic import Interval, NegativeRoot
-from .audit_degrees import degrees_of, guard
-from .audit_events import Events, record_into
-from .audit_formula import Formula, WrongShape, repeated, shaped
-from .audit_numbers import value_of
-from .audit_points import Point, Question
-from .audit_run import BITS, CannotRun, point_at, raises_on_floats, run_at
+from .arithmetic import Interval, NegativeRoot
+from .degrees import degrees_of, guard
+from .events import Events, record_into
+from .formula import Formula, WrongShape, repeated, shaped
+from .numbers import value_of
+from .points import Point, Question
+from .run import BITS, CannotRun, point_at, raises_on_floats, run_at
 
 SIZES = tuple(range(2, 17))
 CHANNEL_COUNTS = (1, 2)
 POINTS = 2
+SMALL = 1 << 40  # squares below are constants such as sqrt(4), not drawn numbers
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,16 @@ class Verdict:
     formula: Formula
     question: Question
     seed: int
+    brief: bool = False
     findings: dict[str, Finding] = field(default_factory=dict)
     sizes: tuple[int, ...] = ()
     log: Events = field(default_factory=Events)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no more points are needed: everything is wrong, or, if brief, anything is."""
+        wrong = [finding.mismatch is not None for finding in self.findings.values()]
+        return any(wrong) if self.brief else all(wrong)
 
 
 def compare(formula: Formula, quantity: str, value: Any, point: Point) -> tuple[str, Any]:
@@ -92,25 +100,26 @@ def judge(
     question: Question,
     seed: int,
     sizes: Sequence[int] = SIZES,
-    channels: Sequence[int] = CHANNEL_COUNTS,
+    brief: bool = False,
 ) -> Verdict:
     """Try the formula at every size until each quantity is wrong or all points are used.
+
+    Args:
+        brief: stop at the first wrong quantity.
 
     Raises:
         CannotRun: it cannot be run over exact numbers.
         NotAFormula: it grows beyond all measure.
     """
-    verdict = Verdict(formula, question, seed)
+    verdict = Verdict(formula, question, seed, brief)
     record_into(verdict.log)
     guard(formula, question, seed)
     for n in sizes:
-        if question.running_var == "unbiased" and n < 2:
-            continue
-        for c in channels:
+        for c in CHANNEL_COUNTS:
             _try_size(verdict, n, c)
+            if verdict.is_settled:
+                return verdict
         verdict.sizes += (n,)
-        if all(finding.mismatch for finding in verdict.findings.values()):
-            break
     return verdict
 
 
@@ -118,7 +127,7 @@ def _try_size(verdict: Verdict, n: int, c: int) -> None:
     for index in range(POINTS):
         point, over_numbers = point_at(verdict.seed, verdict.question, n, c, index)
         _try_point(verdict, point, over_numbers)
-        if all(finding.mismatch for finding in verdict.findings.values()):
+        if verdict.is_settled:
             return
     open_ones = [f for f in verdict.findings.values() if not f.mismatch]
     _bound(verdict, open_ones, n, c)
@@ -136,10 +145,20 @@ def _try_point(verdict: Verdict, point: Point, over_numbers: Point) -> None:
         if not reason:
             raise
         return _all_wrong(verdict, point, reason)
+    _note_roots(verdict.log, over_numbers)
     for quantity, value in outputs.items():
         finding = verdict.findings.setdefault(quantity, Finding(quantity))
         if finding.mismatch is None:
             _note(verdict, finding, value, point)
+
+
+def _note_roots(log: Events, over_numbers: Point) -> None:
+    """A root of a square other than var + eps is a branch: sqrt(dy**2) is |dy|."""
+    given = over_numbers.given
+    known = {(cell + given["eps"]).value for cell in np.ravel(given["var"])}
+    if any(square > SMALL for square in log.roots - known):
+        log.compared = True
+    log.roots.clear()
 
 
 def _all_wrong(verdict: Verdict, point: Point, message: str) -> None:

@@ -11,17 +11,17 @@ import re
 import secrets
 from dataclasses import replace
 
-from .audit_code import from_file
-from .audit_diagnosis import diagnose
-from .audit_formula import Formula, from_text
-from .audit_lines import first_wrong_line
-from .audit_literals import NotAFormula
-from .audit_opaque import audit_floats
-from .audit_points import Question
-from .audit_report import ZERO_SUM, ZERO_TERM, Report, Result
-from .audit_run import CannotRun
-from .audit_smallest import smallest
-from .audit_verdict import SIZES, Finding, Mismatch, Verdict, judge
+from .code import from_file
+from .diagnosis import diagnose
+from .formula import Formula, from_text
+from .lines import first_wrong_line
+from .literals import NotAFormula
+from .opaque import audit_floats
+from .points import Question
+from .report import ZERO_SUM, ZERO_TERM, Report, Result
+from .run import CannotRun
+from .smallest import smallest
+from .verdict import SIZES, Finding, Mismatch, Verdict, judge
 
 __all__ = ["NotAFormula", "Question", "Report", "audit", "from_file", "from_text", "status"]
 
@@ -30,7 +30,10 @@ _LIMITS = (
     "code that branches on the data, off the branches taken here",
     "rounding: the verdict is about the formula, not about floating point",
 )
-_COMPARED = "the code compares data, so only the branches taken at the points tried are covered"
+LONGEST = 120  # characters of an exception's text in a note
+_COMPARED = (
+    "the code compares data or takes the root of a square, so only the branches taken are covered"
+)
 _STATUS = {"equal": 0, "not equal": 1, "unknown": 3}
 _DEVIATIONS = re.compile(r"x\s*-\s*\w*(mean|mu)|\bxc\b|\bxmu\b|xhat|\bxn\b|x_hat|self\.xc")
 
@@ -52,7 +55,8 @@ def audit(
         seed: of the random points; drawn anew when None, and named in the report.
         sizes: the n to try, each with one and two channels.
         eps: the one built into opaque code.
-        explain: look for the diagnosis and the smallest counterexample of what is wrong.
+        explain: look for the diagnosis and the smallest counterexample of what is wrong; without
+            it the audit stops at the first wrong quantity.
 
     Raises:
         NotAFormula: it raises on plain data or is of the wrong structure.
@@ -60,10 +64,13 @@ def audit(
     question = replace(question or Question(), mode=formula.mode)
     seed = secrets.randbits(128) if seed is None else seed
     try:
-        verdict = judge(formula, question, seed, sizes)
+        verdict = judge(formula, question, seed, sizes, brief=not explain)
     except CannotRun as error:
         return _opaque(formula, question, seed, eps, str(error))
-    results = [_result(formula, question, seed, f, explain) for f in verdict.findings.values()]
+    findings = list(verdict.findings.values())
+    if not explain and any(finding.mismatch for finding in findings):
+        findings = [finding for finding in findings if finding.mismatch]
+    results = [_result(formula, question, seed, finding, explain) for finding in findings]
     notes = (*formula.notes, *((_COMPARED,) if verdict.log.compared else ()))
     return Report(
         formula.label, question.mode, True, seed, tuple(results), verdict.sizes,
@@ -110,16 +117,32 @@ def _zero_terms(verdict: Verdict) -> tuple[str, ...]:
     return tuple(f"{text} {ZERO_TERM if linear else ZERO_SUM}" for text, linear in pairs)
 
 
+def _built_in(formula: Formula) -> float | None:
+    """Return the eps typed in the code, None where it takes one or types several."""
+    values = {float(text.split()[0]) for text in formula.typed_eps}
+    return values.pop() if len(values) == 1 and not formula.takes_eps else None
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST else flat[: LONGEST - 3] + "..."
+
+
 def _opaque(formula: Formula, question: Question, seed: int, eps: float | None, why: str) -> Report:
     if formula.floating is None:
         undecided = Result(formula.label, "unknown", message=why)
         return Report(formula.label, question.mode, True, seed, (undecided,))
+    eps = _built_in(formula) if eps is None else eps
     findings = audit_floats(formula, question, seed, eps)
+    if eps is None and not formula.takes_eps:
+        message = f"its eps is built in, so float64 must be told it: say --eps ({_short(why)})"
+        undecided = Result(formula.label, "unknown", message=message)
+        return Report(formula.label, question.mode, False, seed, (undecided,))
     results = tuple(
         Result(f.quantity, f.verdict, message=f.message or f"would have seen a relative error "
                f"of {f.seen:.1e}; worst error {f.worst:.2f} of what is allowed")
         for f in findings.values()
     )  # fmt: skip
-    notes = (*formula.notes, f"audited in float64 because {why}")
+    notes = (*formula.notes, f"audited in float64 because {_short(why)}")
     missing = ("inputs other than those tried: float64 gives evidence, not proof",)
     return Report(formula.label, question.mode, False, seed, results, (), (), (), notes, missing)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .audit_arithmetic import TurnedFloat
-from .audit_formula import Formula, Values
-from .audit_literals import NotAFormula
-from .audit_points import Point, Question, as_numbers, degree_point, draw_point
+from .arithmetic import TurnedFloat
+from .formula import Formula, Values
+from .literals import NotAFormula
+from .points import Point, Question, as_numbers, degree_point, draw_point
 
 BITS = 64
 

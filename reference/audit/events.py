@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 
@@ -13,6 +14,7 @@ class Events:
 
     absorbed: set[float] = field(default_factory=set)
     compared: bool = False
+    roots: set[Fraction] = field(default_factory=set)  # squares whose root was taken
     sums: dict[str, bool] = field(default_factory=dict)  # text of a sum: was it always zero?
     lines: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)  # name: its assignments
 

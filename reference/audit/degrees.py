@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .audit_arithmetic import Degree
-from .audit_events import Events, record_into
-from .audit_formula import Formula
-from .audit_literals import NotAFormula
-from .audit_numbers import Number, value_of
-from .audit_points import Question
-from .audit_run import CannotRun, degrees_at, run_at
+from .arithmetic import Degree
+from .events import Events, record_into
+from .formula import Formula
+from .literals import NotAFormula
+from .numbers import Number, value_of
+from .points import Question
+from .run import CannotRun, degrees_at, run_at
 
 MAX_DEGREE = 1 << 20
 

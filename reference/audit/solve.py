@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import exact
-from .audit_arithmetic import Interval
-from .audit_numbers import value_of
-from .audit_points import Point, as_numbers
-from .audit_terms import parsed
+from .. import exact
+from .arithmetic import Interval
+from .numbers import value_of
+from .points import Point, as_numbers
+from .terms import parsed
 
 NEAR = Fraction(1, 1 << 120)  # how well a root of 256 bits must agree; no verdict rests on it
 REDRAWN = ("ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta")

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from . import audit_solve as solve
-from .audit_causes import cause
-from .audit_fit import SIZES, Tried, factors_of, fit, try_at
-from .audit_formula import Formula, WrongShape
-from .audit_points import ROWS, Question
-from .audit_recognise import Factor, Sample, recognise
-from .audit_run import CannotRun
-from .audit_terms import Span, Term, span_of
+from . import solve
+from .causes import cause
+from .fit import SIZES, Tried, factors_of, fit, try_at
+from .formula import Formula, WrongShape
+from .points import ROWS, Question
+from .recognise import Factor, Sample, recognise
+from .run import CannotRun
+from .terms import Span, Term, span_of
 
 
 @dataclass(frozen=True)

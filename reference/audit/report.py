@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from .audit_diagnosis import Diagnosis
-from .audit_smallest import Counterexample
+from .diagnosis import Diagnosis
+from .smallest import Counterexample
 
 ZERO_TERM = (
     "is exactly zero for every batch tried: the deviations x - mean sum to zero, equation (2); "

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .audit_bind import both, copied, flat, typed
-from .audit_formula import Formula, Values
-from .audit_literals import NotAFormula
-from .audit_module import Module, load
-from .audit_points import QUANTITIES
-from .audit_targets import contract, layer_class
+from .bind import both, copied, flat, typed
+from .formula import Formula, Values
+from .literals import NotAFormula
+from .module import Module, load
+from .points import QUANTITIES
+from .targets import contract, layer_class
 
 ALIASES: dict[str, str] = {
     alias: name
@@ -37,6 +37,7 @@ _SAME = (
     "momentum", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta",
 )  # fmt: skip
 ALIASES |= {name: name for name in _SAME}
+KNOW_EPS = {"eps", "std", "rstd", "xhat"}  # a parameter that carries eps into the function
 _REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 RETURNS = {
     "forward": ("y",),
@@ -102,7 +103,8 @@ def _function(module: Module, name: str, returns: tuple[str, ...], mode: str) ->
 
     exact, floating = both(module, run)
     label = f"{module.path.name}:{name}"
-    return Formula(label, exact, floating, typed(module), mode=mode)
+    told = bool(KNOW_EPS & set(parameters.values()))
+    return Formula(label, exact, floating, typed(module), mode=mode, takes_eps=told)
 
 
 def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .audit_literals import NotAFormula
-from .audit_rewrite import Source, execute, rewrite
+from .literals import NotAFormula
+from .rewrite import Source, execute, rewrite
 
 
 @dataclass(frozen=True)
