@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
@@ -69,7 +70,7 @@ class Conventions:
 
     def columns(self, shape: tuple[int, ...]) -> int:
         """Return the number of statistics for x of this shape."""
-        return int(np.prod(shape[1:])) if self.statistics == "per_activation" else shape[1]
+        return math.prod(shape[1:]) if self.statistics == "per_activation" else shape[1]
 
     def shaped(self, rows: Array, shape: tuple[int, ...]) -> Array:
         """Return rows as an array of this shape: the inverse of `rows`."""

@@ -18,11 +18,11 @@ def _strided(a: Array) -> Array:
 
 
 def _reversed(a: Array) -> Array:
-    return np.ascontiguousarray(a[::-1])[::-1]
+    return a[::-1].copy()[::-1]
 
 
 def _channels_last(a: Array) -> Array:
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+    return np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1)
 
 
 def _misaligned(a: Array) -> Array:
@@ -51,7 +51,7 @@ def _broadcast(a: Array) -> Array:
 
 LAYOUTS: dict[str, Callable[[Array], Any]] = {
     "in C order": lambda a: a.copy(),
-    "in Fortran order": np.asfortranarray,
+    "in Fortran order": lambda a: a.copy(order="F"),
     "channels last": _channels_last,
     "strided": _strided,
     "reversed": _reversed,

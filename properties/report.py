@@ -41,8 +41,8 @@ def strength_text(result: Result, target: Target) -> str:
 
 
 def name_of(result: Result) -> str:
-    """Return the invariant's name, with the dtypes where they are not all."""
-    return result.invariant.name + (f" [{', '.join(result.dtypes)}]" if result.dtypes else "")
+    """Return the invariant's name, with the part of the cases where it is not all."""
+    return result.invariant.name + (f" [{result.where}]" if result.where else "")
 
 
 def line(result: Result, target: Target) -> str:
@@ -170,7 +170,7 @@ def _row(result: Result, target: Target, seed: int, examples: int) -> dict[str, 
         "counterexample": entry(target, result.invariant, result.case) if result.case else None,
         "message": failure_text(result, target, seed, examples) if failed else result.message,
     }
-    return row | ({"dtypes": list(result.dtypes)} if result.dtypes else {})
+    return row | ({"where": result.where} if result.where else {})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

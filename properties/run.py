@@ -32,7 +32,7 @@ class Result:
     holds per dtype the least relative error that a decisive example would have shown, 0 where
     bits are compared;
     worst the largest error as a multiple of its radius; unflagged counts the undecided examples
-    of regimes that are not ill-conditioned on purpose; dtypes is set where they are not all.
+    of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not all.
     """
 
     invariant: Invariant
@@ -47,7 +47,7 @@ class Result:
     message: str = ""
     case: Case | None = None
     likely: str = ""
-    dtypes: tuple[str, ...] = ()
+    where: str = ""
 
     @property
     def strength(self) -> float:

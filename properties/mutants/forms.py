@@ -52,15 +52,19 @@ def _welford(x: Array) -> tuple[Array, Array]:
 def _chunked(x: Array) -> tuple[Array, Array]:
     """Return mean and variance of three chunks merged (Chan, Golub, LeVeque 1983)."""
     t, size = x.dtype.type, -(-len(x) // 3)
-    mean, m2, count = x[:1] * 0, x[:1] * 0, 0
+    mean = m2 = x[:1]
+    count = 0
     for start in range(0, len(x), size):
         chunk = x[start : start + size]
         n = len(chunk)
         own = chunk.sum(axis=0, keepdims=True) / t(n)
         own_m2 = ((chunk - own) ** 2).sum(axis=0, keepdims=True)
-        delta = own - mean
-        m2 = m2 + own_m2 + delta * delta * t(count * n / (count + n))
-        mean = mean + delta * t(n / (count + n))
+        if count == 0:
+            mean, m2 = own, own_m2
+        else:
+            delta = own - mean
+            m2 = m2 + own_m2 + delta * delta * t(count * n / (count + n))
+            mean = mean + delta * t(n / (count + n))
         count += n
     return mean, m2 / t(count)
 
