@@ -31,7 +31,7 @@ class Spread:
 
 
 def _mean(a: Array) -> Array:
-    return np.add.reduce(a, axis=0, keepdims=True) / a.shape[0]
+    return np.asarray(np.add.reduce(a, axis=0, keepdims=True) / a.shape[0])
 
 
 def _checked(value: Array, n: int, largest: float) -> Array:
@@ -59,7 +59,7 @@ def statistics_spread(x: Array, ref: Reference, eps: float, p: Precision) -> Spr
     two_pass = order * size + (2 * p.sum_u + store) * center  # (40)
     shifted = (p.u + order + 2 * p.sum_u) * to_pivot + p.u * center
     merged = (order + p.sum_u) * size + 4 * p.u * chain + store * center
-    mean = np.maximum(np.maximum(two_pass, shifted), merged) + 2 * p.eta  # (41)
+    mean = np.maximum(np.maximum(two_pass, shifted), merged) + (n + 2) * p.eta  # (41)
     farthest = _checked((2 * off.max(axis=0, keepdims=True)) ** 2, 1, p.largest)  # of two chunks
     var = _variance_spread(n, ref.var, mean, chain, pivot, to_pivot, ref.xc[:1], p)
     var = np.where(np.isfinite(farthest), var, np.inf)
@@ -84,7 +84,7 @@ def _variance_spread(
     shift = (p.u + p.terms(n) + 2 * p.sum_u) * to_pivot
     shifted = order * pivot_square + (2 * np.abs(pivot_off) + shift) * shift
     shifted = shifted + p.u * (pivot_off**2 + var)
-    return np.maximum(np.maximum(two_pass, merged), shifted) + p.u * var + 2 * p.eta
+    return np.maximum(np.maximum(two_pass, merged), shifted) + p.u * var + (n + 2) * p.eta
 
 
 def rstd_spread(var: Array, radius: Any, eps: float, p: Precision) -> Array:
@@ -112,25 +112,41 @@ def output_radius(
     )
     arguments = [Ball(v, None, p) for v in (x, gamma, beta, ref.mean, ref.rstd)]
     local = _widest([form(*arguments) for form in forms.OUTPUT])
-    return np.asarray(p.stored(ref.y, moved + local))
+    return np.asarray(p.stored(ref.y, moved * _stretch(x, ref, p) + local))
 
 
-def _moved_gradient(
-    dy: Array, mean_dy: Array, mean_dy_xhat: Array, gamma: Array, ref: Reference, spread: Spread
+def _slack(n: int, p: Precision) -> float:
+    """Return the roundings of a sum of products and of what follows, relatively."""
+    return p.terms(n) + 8 * p.u
+
+
+def _stretch(x: Array, ref: Reference, p: Precision) -> Array:
+    """Return by how much a form's own roundings enlarge what the statistics move, (1, c)."""
+    largest = np.abs(x).max(axis=0, keepdims=True)
+    return np.asarray(1 + _slack(x.shape[0], p) + 4 * p.u * largest * ref.rstd)
+
+
+def moved_linear(
+    v: Array, x: Array, gamma: Array, ref: Reference, spread: Spread, p: Precision
 ) -> Array:
-    """Return how far the spread of the statistics moves dx, (n, c).  # (45)"""
-    off = spread.mean * ref.rstd  # (1, c)
-    xhat = np.abs(ref.xhat)
-    by_rstd = spread.rstd * (np.abs(dy - mean_dy) + 3 * xhat * np.abs(mean_dy_xhat))
-    by_mean = off * (np.abs(mean_dy_xhat) + (xhat + off) * np.abs(mean_dy))
-    return np.asarray(np.abs(gamma) * ref.rstd * (1 + spread.rstd) ** 3 * (by_rstd + by_mean))
+    """Return how far the statistics move gamma * rstd * (v - mean(v) - xhat * mean(v * xhat)).  # (45)
+
+    A sum that is zero in exact arithmetic leaves its roundings: hence the slack beside |mean(v)|.
+    """
+    off, xhat = spread.mean * ref.rstd, np.abs(ref.xhat)
+    mean_v, along = _mean(v), np.abs(_mean(v * ref.xhat))  # (1, c)
+    stray = np.abs(mean_v) + _slack(x.shape[0], p) * _mean(np.abs(v))
+    by_rstd = spread.rstd * (np.abs(v - mean_v) + 3 * xhat * along)
+    by_mean = off * (along + (xhat + off) * stray)
+    growth = (1 + spread.rstd) ** 3 * _stretch(x, ref, p)
+    return np.asarray(np.abs(gamma) * ref.rstd * growth * (by_rstd + by_mean))
 
 
 def gradient_radii(
     x: Array, dy: Array, ref: Reference, gamma: Array, spread: Spread, p: Precision
 ) -> dict[str, Array]:
     """Return the radii of dx (n, c), dgamma and dbeta (1, c) in training.  # (45)"""
-    moved = _moved_gradient(dy, ref.mean_dy, ref.mean_dy_xhat, gamma, ref, spread)
+    moved = moved_linear(dy, x, gamma, ref, spread, p)
     arguments = [Ball(v, None, p) for v in (dy, x, gamma, ref.mean, ref.rstd)]
     local = _widest([form(*arguments) for form in forms.INPUT_GRADIENT])
     return {"dx": p.stored(ref.dx, moved + local), **parameter_radii(x, dy, ref, spread, p)}
@@ -141,7 +157,9 @@ def parameter_radii(
 ) -> dict[str, Array]:
     """Return the radii of dgamma and dbeta, (1, c), in training and inference."""
     off = spread.mean * ref.rstd * (1 + spread.rstd)
-    moved = spread.rstd * np.abs(ref.dgamma) + off * np.abs(ref.dbeta)
+    size = np.abs(dy).sum(axis=0, keepdims=True)
+    stray = np.abs(ref.dbeta) + _slack(x.shape[0], p) * size
+    moved = (spread.rstd * np.abs(ref.dgamma) + off * stray) * _stretch(x, ref, p)
     dy_, x_, mean, rstd = (Ball(v, None, p) for v in (dy, x, ref.mean, ref.rstd))
     local = _widest([form(dy_, x_, mean, rstd) for form in forms.GAMMA_GRADIENT])
     return {"dgamma": moved + local, "dbeta": dy_.sum().radius + p.eta}
@@ -167,11 +185,10 @@ def running_radius(
 
     momentum is what the implementation was given: keep, or 1 - keep.
     """
-    rounded = {momentum: p.sum_u * abs(momentum)}
-    other = 1.0 - momentum
-    around = p.sum_u * (abs(momentum) + abs(other))
-    keep_ = Ball(np.array([[keep]]), rounded.get(keep, around), p)
-    rest = Ball(np.array([[1.0 - keep]]), around if keep == momentum else rounded[momentum], p)
-    del other
+    given = p.sum_u * abs(momentum)
+    derived = given + p.sum_u * abs(1.0 - momentum)
+    first, second = (given, derived) if keep == momentum else (derived, given)
+    keep_ = Ball(np.array([[keep]]), first, p)
+    rest = Ball(np.array([[1.0 - keep]]), second, p)
     old_, batch_ = Ball(old, None, p), Ball(batch, batch_radius, p)
     return np.asarray(_widest([old_ * keep_ + batch_ * rest, old_ + (batch_ - old_) * rest]))

@@ -10,27 +10,23 @@ from . import forms
 from .ball import Ball, Precision
 from .double import Array
 from .float64 import Reference
-from .rounding import Spread, rstd_spread
+from .rounding import Spread, moved_linear, rstd_spread
 
 
 def _mean(a: Array) -> Array:
-    return np.add.reduce(a, axis=0, keepdims=True) / a.shape[0]
+    return np.asarray(np.add.reduce(a, axis=0, keepdims=True) / a.shape[0])
 
 
 def _balls(p: Precision, *values: Any) -> list[Ball]:
     return [Ball(np.asarray(value), None, p) for value in values]
 
 
-def _first_order(
-    v: Array, gamma: Array, weight_gamma: Array, ref: Reference, spread: Spread
-) -> Array:
-    """Return how far the statistics move gamma J v + xhat * weight_gamma, (n, c).  # (45)"""
-    xhat, off = np.abs(ref.xhat), spread.mean * ref.rstd
-    mean_v, along = _mean(v), _mean(v * ref.xhat)
-    by_rstd = spread.rstd * (np.abs(v - mean_v) + 3 * xhat * np.abs(along))
-    by_mean = off * (np.abs(along) + (xhat + off) * np.abs(mean_v))
-    moved = np.abs(gamma) * ref.rstd * (1 + spread.rstd) ** 3 * (by_rstd + by_mean)
-    return np.asarray(moved + np.abs(weight_gamma) * (xhat * spread.rstd + off * (1 + spread.rstd)))
+def _moved_xhat(weight: Array, ref: Reference, spread: Spread) -> Array:
+    """Return how far the statistics move xhat * weight, (n, c).  # (44)"""
+    off = spread.mean * ref.rstd
+    return np.asarray(
+        np.abs(weight) * (np.abs(ref.xhat) * spread.rstd + off * (1 + spread.rstd))
+    )
 
 
 def tangent_radius(
@@ -43,7 +39,7 @@ def tangent_radius(
 ) -> Array:
     """Return the radius of ty, (n, c); also that of the double backward by dy.  # (21), (22)"""
     tx, tgamma, tbeta = tangents
-    moved = _first_order(tx, gamma, tgamma, ref, spread)
+    moved = moved_linear(tx, x, gamma, ref, spread, p) + _moved_xhat(tgamma, ref, spread)
     tx_, x_, gamma_, mean, rstd = _balls(p, tx, x, gamma, ref.mean, ref.rstd)
     rest = (x_ - mean) * rstd * Ball(tgamma, None, p) + Ball(tbeta, None, p)
     local = np.maximum.reduce(
@@ -62,12 +58,10 @@ def second_radii(
     p: Precision,
 ) -> dict[str, Array]:
     """Return the radii of the double backward by x, gamma and dy.  # (22) to (24)"""
-    ddx, ddgamma, ddbeta = seconds
-    by_x = _moved_by_x(dy, ddx, gamma, ref, spread) + _first_order(
-        dy, ddgamma, 0 * gamma, ref, spread
-    )
-    one = np.ones_like(gamma)
-    by_gamma = (np.abs(ddx) * _first_order(dy, one, 0 * gamma, ref, spread)).sum(0, keepdims=True)
+    ddx, ddgamma, _ = seconds
+    inner = moved_linear(dy, x, np.ones_like(gamma), ref, spread, p)
+    by_x = _moved_by_x(dy, ddx, gamma, ref, spread, p) + np.abs(ddgamma) * inner
+    by_gamma = (np.abs(ddx) * inner).sum(axis=0, keepdims=True)
     ddx_, ddgamma_, dy_, x_, gamma_, mean, rstd = _balls(
         p, ddx, ddgamma, dy, x, gamma, ref.mean, ref.rstd
     )
@@ -80,7 +74,9 @@ def second_radii(
     }
 
 
-def _moved_by_x(dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spread) -> Array:
+def _moved_by_x(
+    dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spread, precision: Precision
+) -> Array:
     """Return how far the statistics move (24): it is of degree 3 and 5 in rstd, 1 and 3 in mean."""
     mean_v, mean_g = _mean(ddx), _mean(dy)
     v, g, xhat = ddx - mean_v, dy - mean_g, ref.xhat
@@ -88,12 +84,14 @@ def _moved_by_x(dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spr
     off = spread.mean * ref.rstd
     size = np.abs(xhat) + off
     by_rstd = np.abs(3 * xhat * a) + np.abs(15 * xhat * p * q) + 3 * (np.abs(v * q) + np.abs(g * p))
-    along_v, along_g = np.abs(mean_v), np.abs(mean_g)
+    slack = precision.terms(len(dy)) + 8 * precision.u
+    along_v = np.abs(mean_v) + slack * _mean(np.abs(ddx))
+    along_g = np.abs(mean_g) + slack * _mean(np.abs(dy))
     by_mean = np.abs(a - 3 * p * q) + 3 * size * (along_v * np.abs(q) + along_g * np.abs(p))
     by_mean = (
         by_mean + along_g * np.abs(v) + along_v * np.abs(g) + 3 * size * off * along_v * along_g
     )
-    growth = (1 + spread.rstd) ** 5
+    growth = (1 + spread.rstd) ** 5 * (1 + slack)
     moved = growth * (spread.rstd * by_rstd + off * by_mean)
     return np.asarray(np.abs(gamma) * ref.rstd**2 * moved)
 

@@ -10,6 +10,7 @@ that the radius is not loose.
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -113,14 +114,14 @@ def _shard(arguments: tuple[int, int, str, bool]) -> tuple[Counter[str], dict[st
             try:
                 outcome = judge(everything(target, case))
             except Misbehaved as error:
-                print(name, recipe, error, flush=True)
+                print(name, recipe, error, file=sys.stderr, flush=True)
                 failures[name] += 1
                 continue
             worst[name] = max(worst[name], outcome.worst)
             if outcome.failure is not None:
                 failures[name] += 1
                 if name[0] != "(":
-                    print(name, recipe, outcome.failure, flush=True)
+                    print(name, recipe, outcome.failure, file=sys.stderr, flush=True)
             if name == "bn":
                 undecided[recipe.regime] += outcome.undecided
                 undecided[recipe.regime + " all"] += 1
@@ -139,10 +140,13 @@ def main() -> None:
     print("|---|---|---|---|---|")
     undecided: Counter[str] = Counter()
     for dtype in DTYPES:
-        shards = 4 * args.jobs
+        shards = 20 * args.jobs
         work = [(args.seed * 1000 + i, args.batches // shards, dtype, args.torch) for i in range(shards)]
         with ProcessPoolExecutor(args.jobs) as pool:
-            found = list(pool.map(_shard, work))
+            found = []
+            for result in pool.map(_shard, work):
+                found.append(result)
+                print(f"{dtype}: {len(found)}/{shards}", file=sys.stderr, flush=True)
         for name in found[0][1]:
             failed = sum(f[name] for f, _, _ in found)
             worst = max(w[name] for _, w, _ in found)
