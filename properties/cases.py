@@ -284,6 +284,7 @@ def _gradient(r: Recipe, rng: np.random.Generator, x: Array) -> Array:
     generic = _integers(rng, reach, (n, c))
     if r.dy == "along_xhat" and n:
         with np.errstate(all="ignore"):
+            x = x.astype(np.float64)
             xc = x - x.mean(axis=0, keepdims=True)
             largest = np.abs(xc).max(axis=0, keepdims=True)
             return np.where((largest > 0) & np.isfinite(largest), xc / largest * reach, generic)
@@ -310,7 +311,8 @@ def build(r: Recipe, conventions: Conventions) -> Case:
             x = REGIMES[r.regime].fill(r, rng, n, c, eps).astype(dtype)
     else:
         x = np.zeros((n, c), dtype)
-    dy = (_gradient(r, rng, x.astype(np.float64)) * _quiet(r.dtype)).astype(dtype)
+    dy = _gradient(r, rng, x)
+    dy = (dy if _quiet(r.dtype) == 1.0 else dy * _quiet(r.dtype)).astype(dtype)
     reach = 1 << min(r.bits, 5)
     share = rng.random((5, c))  # one call: five calls of rng.integers take a third of the time here
     gamma = _gamma(r, share[0], share[1]).astype(state) if r.affine else None

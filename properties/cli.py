@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--only", action="append", default=[], metavar="INVARIANT", help="may be given more than once"
     )
+    commands.add_parser("invariants", help="list what is checked, as a Markdown table")
     _add_audit(commands)
     return top
 
@@ -88,8 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bncheck {version('bncheck')}")
         return 0
     if args.command is None:
-        top.error("COMMAND is missing: expected run or audit")
+        top.error("COMMAND is missing: expected run, invariants or audit")
     try:
+        if args.command == "invariants":
+            return _list_invariants()
         if args.command == "audit":
             from .audit_cli import run as audit
 
@@ -100,6 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read the output has gone; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _list_invariants() -> int:
+    from .report import invariants_table
+
+    print(invariants_table())
+    return 0
 
 
 def _complain(text: str) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from .cases import dtype_of
 from .contract import Conventions, Target
 from .entry import entry
+from .invariants import INVARIANTS
 from .run import Result, count_numbers
 from .verdict import Failure
 
@@ -120,6 +121,13 @@ def summary(results: Sequence[Result]) -> str:
     order = ("pass", "fail", "undecided", "expected failure", "unexpected pass", "not offered")
     counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in order}
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+
+
+def invariants_table() -> str:
+    """Return the invariants as a Markdown table: the fact, and the error planted to test it."""
+    lines = ["| invariant | what it says | planted error |", "|---|---|---|"]
+    lines += [f"| `{i.name}` | {i.sentence} | {i.plant} |" for i in INVARIANTS.values()]
+    return "\n".join(lines)
 
 
 def _finite(value: float) -> float | str:

@@ -17,11 +17,14 @@ from properties.suite.conftest import BN
 
 REFERENCE = "output_agrees_with_reference"
 GRADIENT = "input_gradient_agrees_with_reference"
-SHIFTED = BN + """
+SHIFTED = (
+    BN
+    + """
 def forward_train(x, *args, **kwargs):
     y, mean, var, saved = bn.forward_train(x, *args, **kwargs)
     return y + 1, mean, var, saved
 """
+)
 
 Project = Callable[..., pytest.RunResult]
 
@@ -54,7 +57,9 @@ def test_every_invariant_is_a_test(project: Project) -> None:
     result = project("--bn", "users_right.py", "--collect-only", "-q")
     lines = result.outlines
     assert "test_own.py::test_of_the_user" in lines
-    assert [line.rpartition("::")[2] for line in lines if line.startswith("bn[")] == list(INVARIANTS)
+    assert [line.rpartition("::")[2] for line in lines if line.startswith("bn[")] == list(
+        INVARIANTS
+    )
 
 
 def test_a_right_target_passes_and_shows_its_verdicts(project: Project) -> None:
@@ -73,13 +78,22 @@ def test_a_right_target_passes_and_shows_its_verdicts(project: Project) -> None:
 
 def test_k_selects_invariants_by_name(project: Project) -> None:
     """-k takes its expression over invariants and the user's own tests alike."""
-    result = project("--bn", "users_right.py", "-k", "(empty or hull) and not folding or of_the_user")
+    result = project(
+        "--bn", "users_right.py", "-k", "(empty or hull) and not folding or of_the_user"
+    )
     result.assert_outcomes(passed=3, deselected=len(INVARIANTS) - 2)
 
 
 def test_a_wrong_target_shows_the_text_and_no_traceback(project: Project) -> None:
     """A failure shows the report's text with the command to see it again, and status 1."""
-    arguments = ("--bn", "users_wrong.py", "--bn-seed", "4", "-k", "output_agrees_with or of_the_user")
+    arguments = (
+        "--bn",
+        "users_wrong.py",
+        "--bn-seed",
+        "4",
+        "-k",
+        "output_agrees_with or of_the_user",
+    )
     result = project(*arguments)
     assert result.ret == 1
     result.assert_outcomes(passed=1, failed=1, deselected=len(INVARIANTS) - 1)
@@ -95,11 +109,15 @@ def test_a_wrong_target_shows_the_text_and_no_traceback(project: Project) -> Non
     assert "plugin.py" not in result.stdout.str(), "the suite's own code is shown"
 
 
-def test_junit_xml_names_target_invariant_and_text(project: Project, pytester: pytest.Pytester) -> None:
+def test_junit_xml_names_target_invariant_and_text(
+    project: Project, pytester: pytest.Pytester
+) -> None:
     """The JUnit file holds a test case per invariant, the failure's text and the verdict line."""
     names = f"{REFERENCE} or beta_gradient or fold"
     project("--bn", "users_wrong.py", "--bn-seed", "4", "-k", names, "--junit-xml", "out.xml")
-    cases = {case.get("name"): case for case in ET.parse(pytester.path / "out.xml").iter("testcase")}
+    cases = {
+        case.get("name"): case for case in ET.parse(pytester.path / "out.xml").iter("testcase")
+    }
     assert {REFERENCE, "beta_gradient_is_sum_of_dy", "folding_preserves_inference"} <= cases.keys()
     failed = cases[REFERENCE]
     assert "bn[users_wrong" in str(failed.get("classname"))
@@ -186,7 +204,9 @@ def test_wrong_options_stop_the_session(project: Project, arguments: tuple[str, 
 
 
 @pytest.mark.parametrize(("profile", "count"), plugin.PROFILES.items())
-def test_the_profile_sets_the_number_of_examples(project: Project, profile: str, count: int) -> None:
+def test_the_profile_sets_the_number_of_examples(
+    project: Project, profile: str, count: int
+) -> None:
     """quick, default and thorough are named with their numbers in the header."""
     result = project("--bn", "bn", "--bn-profile", profile, "--collect-only", "-q", "-v", "-v")
     result.stdout.fnmatch_lines([f"bncheck: --bn bn --bn-seed * ({count} examples)"])
@@ -196,7 +216,11 @@ def test_the_same_seed_gives_the_same_failure(project: Project) -> None:
     """--bn-seed draws the same examples again, the same as the command's --seed."""
     arguments = ("--bn", "users_wrong.py", "--bn-seed", "9", "-k", "output_agrees_with_reference")
     one, two = (
-        [line for line in project(*arguments).outlines if " seconds" not in line and " in " not in line]
+        [
+            line
+            for line in project(*arguments).outlines
+            if " seconds" not in line and " in " not in line
+        ]
         for _ in range(2)
     )
     assert any("  x = " in line for line in one), "no counterexample is shown"
@@ -219,7 +243,7 @@ def test_xdist_splits_the_invariants(pytester: pytest.Pytester, project: Project
 
 
 def test_it_works_uninstalled(pytester: pytest.Pytester) -> None:
-    """`-p properties.plugin` works where the package lies on the path and no entry point is read."""
+    """`-p properties.plugin` works where the package lies on the path and is not installed."""
     repository = str(Path(plugin.__file__).resolve().parent.parent)
     command = [sys.executable, "-m", "pytest", "-p", "properties.plugin", "--bn", "bn"]
     done = subprocess.run(

@@ -61,7 +61,7 @@ def run(target: Target, name: str, examples: int = 20) -> Result:
     return run_invariant(target, INVARIANTS[name], examples=examples, seed_number=1)
 
 
-# --- specs -------------------------------------------------------------------------------------
+# --- specs ---------------------------------------------------------------------------------------
 
 LAYER = """
 import numpy as np
@@ -150,7 +150,7 @@ class Point:
 
 
 def test_third_parties_register_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name of the entry-point group bncheck.targets is a target, and is listed where one is missed."""
+    """A name of the entry-point group bncheck.targets is a target, listed with the others."""
     holder = SimpleNamespace(forward_train=bn.forward_train, CONVENTIONS={"momentum": "keep"})
     groups = {"bncheck.targets": [Point("theirs", lambda: holder)]}
     monkeypatch.setattr(targets, "entry_points", lambda *, group: groups[group])
@@ -168,7 +168,9 @@ def test_a_broken_entry_point_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         raise ImportError("no module named theirs\nat all")
 
     monkeypatch.setattr(targets, "entry_points", lambda *, group: [Point("theirs", broken)])
-    with pytest.raises(TargetError, match="^target=theirs: it does not import: ImportError: no module"):
+    with pytest.raises(
+        TargetError, match=r"^target=theirs: it does not import: ImportError: no module"
+    ):
         targets.load("theirs")
 
 
@@ -184,7 +186,9 @@ def test_a_module_that_needs_another_names_it(clean_imports: None, saved: Save, 
     """A target whose own import is missing says what to install, not that it does not exist."""
     saved("import not_installed_here", "users_needy.py")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TargetError, match="it needs not_installed_here, which is not installed; try:"):
+    with pytest.raises(
+        TargetError, match="it needs not_installed_here, which is not installed; try:"
+    ):
         targets.load("users_needy")
 
 
@@ -222,7 +226,9 @@ def test_the_report_names_the_crash_of_the_seed_in_eval(
 
 
 TRAINING = [
-    name for name, i in INVARIANTS.items() if i.check.__module__ in (forward.__name__, backward.__name__)
+    name
+    for name, i in INVARIANTS.items()
+    if i.check.__module__ in (forward.__name__, backward.__name__)
 ]
 
 
@@ -230,7 +236,11 @@ TRAINING = [
 def test_the_seed_passes_its_training_forward_and_backward(seed_layer: Target, name: str) -> None:
     """Every invariant of training that the class of the seed offers holds."""
     result = run(seed_layer, name, 25)
-    allowed = {"output_follows_scale", "input_gradient_follows_scale", "missing_affine_is_one_and_zero"}
+    allowed = {
+        "output_follows_scale",
+        "input_gradient_follows_scale",
+        "missing_affine_is_one_and_zero",
+    }
     if result.verdict == "not offered":
         assert name in allowed, result.message
     else:
@@ -245,7 +255,7 @@ def test_the_seed_passes_its_training_forward_and_backward(seed_layer: Target, n
 def test_the_fixed_eps_of_a_layer_is_found(
     clean_imports: None, saved: Save, eps: float, dtype: str
 ) -> None:
-    """An eps that cannot be passed is found out, to the digit, from numbers whose variance is near it."""
+    """An eps that cannot be passed is found out to the digit, whatever its size."""
     source = LAYER.format(more="", eps=repr(eps)).replace(
         "        mean, var = self", f"        assert x.dtype == {dtype!r}\n        mean, var = self"
     )
@@ -263,7 +273,9 @@ def test_a_layer_may_take_eps(clean_imports: None, saved: Save) -> None:
     assert run(target, "output_follows_scale").verdict == "pass"
 
 
-def test_a_stated_eps_is_believed_and_held_against_the_layer(clean_imports: None, saved: Save) -> None:
+def test_a_stated_eps_is_believed_and_held_against_the_layer(
+    clean_imports: None, saved: Save
+) -> None:
     """A layer that states another eps than it uses fails: no probe covers it up."""
     source = LAYER.format(more="", eps="1e-3")
     target = find(str(saved(source + "    CONVENTIONS = {'eps': 1e-5}\n")))
@@ -271,7 +283,9 @@ def test_a_stated_eps_is_believed_and_held_against_the_layer(clean_imports: None
     assert run(target, "output_agrees_with_reference").verdict == "fail"
 
 
-def test_a_layer_is_given_copies_and_a_new_instance_each_time(clean_imports: None, saved: Save) -> None:
+def test_a_layer_is_given_copies_and_a_new_instance_each_time(
+    clean_imports: None, saved: Save
+) -> None:
     """A layer that writes into its own state changes nothing of the caller's."""
     source = LAYER.format(more="", eps="1e-5").replace(
         "self.running_mean = m", "self.running_mean[:] = m"
@@ -293,7 +307,7 @@ def test_conventions_may_stand_at_the_class_or_at_its_module(
     assert run(target, "running_statistics_follow_the_closed_form").verdict == "fail"
 
 
-# --- conventions that are not stated ------------------------------------------------------------
+# --- conventions that are not stated -------------------------------------------------------------
 
 AXES = [("per_channel", 1), ("per_channel", -1), ("per_activation", 1)]
 
@@ -306,13 +320,20 @@ def test_unstated_conventions_are_found_out(
     momentum: str, running_var: str, axes: tuple[str, int]
 ) -> None:
     """Each combination is read off a few plain calls, and the target then passes under it."""
-    stated = dict(momentum=momentum, running_var=running_var, statistics=axes[0], channel_axis=axes[1])
+    stated = {
+        "momentum": momentum,
+        "running_var": running_var,
+        "statistics": axes[0],
+        "channel_axis": axes[1],
+    }
     target = probed("textbook", textbook(**stated), {})
     found = {key: getattr(target.conventions, key) for key in stated}
     assert found == stated
     for name in ("output_agrees_with_reference", "running_statistics_follow_the_closed_form"):
         result = run(target, name)
-        assert result.verdict == "pass", f"{name}: {result.verdict} {result.message} {result.failure}"
+        assert result.verdict == "pass", (
+            f"{name}: {result.verdict} {result.message} {result.failure}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -320,7 +341,7 @@ def test_unstated_conventions_are_found_out(
     [("momentum", "update"), ("running_var", "unbiased"), ("statistics", "per_activation")],
 )
 def test_a_wrong_statement_is_a_failure(key: str, wrong: str) -> None:
-    """What is stated is not probed: a target that follows another convention fails (or is refused)."""
+    """What is stated is not probed: a target that follows another one fails, or is refused."""
     try:
         target = probed("textbook", textbook(), {key: wrong, "ndim": [4]})
     except TargetError as error:
@@ -335,7 +356,7 @@ def test_a_wrong_statement_is_a_failure(key: str, wrong: str) -> None:
 
 
 def test_an_average_that_fits_no_convention_fails() -> None:
-    """A running mean that forgets fits neither momentum: the probe's best guess does not save it."""
+    """A running mean that forgets fits neither momentum: the best guess does not save it."""
     forgetful = Pieces(average=lambda old, new, keep, rest: keep * old + keep * new)
     functions = implementation(forgetful, Conventions(), "forgetful").functions
     target = probed("forgetful", functions, {})
@@ -343,7 +364,7 @@ def test_an_average_that_fits_no_convention_fails() -> None:
 
 
 def test_conventions_that_change_with_the_call_fail() -> None:
-    """Momentum keeps for small batches and updates for large ones: a failure, whatever is probed."""
+    """Momentum that keeps for small batches and updates for large ones is a failure."""
     keep, update = textbook(), textbook(momentum="update")
 
     def forward_train(x: Any, *args: Any, **options: Any) -> Any:
@@ -381,10 +402,13 @@ REFUSED: dict[str, Callable[..., bool]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_raises_on_plain_data_is_not_offered(name: str) -> None:
-    """A rank, dtype or special input that is refused is left out with its text, and nothing else."""
+    """A rank, dtype or special input that is refused is left out with its text, and it alone."""
     conventions = Conventions(dtypes=("float32", "float64", "float16"))
     functions = implementation(Pieces(), conventions, "textbook").functions
-    whole, target = probed("whole", functions, {}), probed("part", refusing(functions, REFUSED[name]), {})
+    whole, target = (
+        probed("whole", functions, {}),
+        probed("part", refusing(functions, REFUSED[name]), {}),
+    )
     assert whole.offers - target.offers == {name}
     assert target.refused[name] == "forward_train raised NotImplementedError: not for me"
     assert run(target, "output_agrees_with_reference").verdict == "pass"
@@ -406,7 +430,7 @@ def test_a_function_that_raises_at_first_is_not_offered(name: str) -> None:
 
 
 def test_flushed_subnormals_are_found_out() -> None:
-    """A target that flushes subnormal results to zero is one that flushes, not one that is wrong."""
+    """A target that flushes subnormal results to zero flushes, and is not wrong."""
     functions = textbook()
 
     def forward_train(x: Any, *args: Any, **options: Any) -> Any:
@@ -436,7 +460,7 @@ def test_bfloat16_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatc
         probed("wide", textbook(), {"dtypes": ["float32", "bfloat16"]})
 
 
-# --- how a target is called ------------------------------------------------------------------------
+# --- how a target is called ----------------------------------------------------------------------
 
 
 def test_the_target_is_given_its_own_copies() -> None:
