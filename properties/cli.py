@@ -187,8 +187,8 @@ class _Run:
             cut = 130
         finally:
             signal.signal(signal.SIGTERM, previous)
-        self._finish(cut == 0)
-        unwritten = self._write(cut == 0)
+        self._finish(cut != 0)
+        unwritten = self._write()
         return cut or unwritten or exit_status(self.results)
 
     def _each(self) -> None:
@@ -219,7 +219,7 @@ class _Run:
         if self.progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def _finish(self, complete: bool) -> None:
+    def _finish(self, interrupted: bool) -> None:
         from .report import failure_text, summary
 
         self._clear()
@@ -229,15 +229,17 @@ class _Run:
                 print(f"\n{text}")
             elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
                 print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
-        stopped = "" if complete else "interrupted; so far "
+        early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
+        stopped = "interrupted; so far " if interrupted else early
         print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
 
-    def _write(self, complete: bool) -> int:
+    def _write(self) -> int:
         """Write the JSON file that was asked for; return 2 where that cannot be done."""
         from .report import document, write_json
 
         if self.args.json is None:
             return 0
+        complete = self.done == len(self.names)
         content = document(self.target, self.results, self.seed, self.args.examples, complete)
         try:
             write_json(self.args.json, content)

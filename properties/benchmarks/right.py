@@ -24,7 +24,7 @@ from ..contract import Array, Conventions, Misbehaved, Target
 from ..expectations import only_dtypes
 from ..invariants.calls import agrees, evaluated, parameter_agrees, trained
 from ..invariants.state import initial
-from ..mutants.forms import RIGHT_FORMS
+from ..mutants.forms import COMBINED
 from ..mutants.textbook import Pieces, implementation
 from ..strategies import EPSILONS, MOMENTA
 from ..verdict import Claim, judge
@@ -66,7 +66,10 @@ def everything(target: Target, case: Case) -> Iterable[Claim]:
     )
     yield from parameter_agrees("running_mean", result.running_mean, mean)
     yield from parameter_agrees("running_var", result.running_var, var)
-    got, wanted = contract.backward(target, case.dy, result.saved, case.gamma), expected.gradients(case)
+    got, wanted = (
+        contract.backward(target, case.dy, result.saved, case.gamma),
+        expected.gradients(case),
+    )
     yield agrees("dx", case, got.dx, wanted["dx"])
     yield from parameter_agrees("dgamma", got.dgamma, wanted["dgamma"])
     yield from parameter_agrees("dbeta", got.dbeta, wanted["dbeta"])
@@ -84,18 +87,19 @@ def _targets(with_torch: bool) -> dict[str, Target]:
     from ..probe import find
 
     conventions = Conventions(dtypes=DTYPES)
-    targets = {
-        f"form {name}": implementation(pieces, conventions, name)
-        for name, pieces in RIGHT_FORMS.items()
-    }
+    targets = {name: implementation(pieces, conventions, name) for name, pieces in COMBINED.items()}
     targets["bn"] = only_dtypes(find("bn"), DTYPES)
     if with_torch:
         targets["torch"] = only_dtypes(find("torch"), DTYPES)
-    targets["(one-pass variance)"] = implementation(Pieces(variance=_one_pass), conventions, "one pass")
+    targets["(one-pass variance)"] = implementation(
+        Pieces(variance=_one_pass), conventions, "one pass"
+    )
     return targets
 
 
-def _shard(arguments: tuple[int, int, str, bool]) -> tuple[Counter[str], dict[str, float], Counter[str]]:
+def _shard(
+    arguments: tuple[int, int, str, bool],
+) -> tuple[Counter[str], dict[str, float], Counter[str]]:
     """Judge all targets on some batches; return failures, worst multiples and undecided batches."""
     seed, batches, dtype, with_torch = arguments
     warnings.simplefilter("ignore")
@@ -141,7 +145,9 @@ def main() -> None:
     undecided: Counter[str] = Counter()
     for dtype in DTYPES:
         shards = 20 * args.jobs
-        work = [(args.seed * 1000 + i, args.batches // shards, dtype, args.torch) for i in range(shards)]
+        work = [
+            (args.seed * 1000 + i, args.batches // shards, dtype, args.torch) for i in range(shards)
+        ]
         with ProcessPoolExecutor(args.jobs) as pool:
             found = []
             for result in pool.map(_shard, work):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,4 +128,33 @@ RIGHT_FORMS: dict[str, Pieces] = {
         input_gradient=forms.input_gradient_linear,
         gamma_gradient=forms.gamma_gradient_late,
     ),
+}
+
+_GRADIENTS = {
+    name: {"input_gradient": form, "tangent": form}
+    for name, form in {
+        "means": forms.input_gradient_means,
+        "sums": forms.input_gradient_sums,
+        "linear": forms.input_gradient_linear,
+        "nodes": forms.input_gradient_nodes,
+    }.items()
+}
+_FOLDED = {"output": forms.output_folded, "eval_output": forms.output_folded}
+_FUSED = {"output": _fused_output, "eval_output": _fused_output}
+_LATE = {"gamma_gradient": forms.gamma_gradient_late}
+
+COMBINED: dict[str, Pieces] = {  # every named form in one implementation or another
+    "two passes in order, y direct, dx by means": replace(
+        RIGHT_FORMS["two_pass_in_order"], **_GRADIENTS["means"]
+    ),
+    "two passes pairwise, y folded, dx by sums": replace(
+        RIGHT_FORMS["two_pass_pairwise"], **_FOLDED, **_GRADIENTS["sums"], **_LATE
+    ),
+    "Welford, y folded, dx linear": replace(
+        RIGHT_FORMS["welford"], **_FOLDED, **_GRADIENTS["linear"], **_LATE
+    ),
+    "chunks merged, y fused, dx by nodes": replace(
+        RIGHT_FORMS["chunked_merge"], **_FUSED, **_GRADIENTS["nodes"]
+    ),
+    "shifted, y direct, dx linear": replace(RIGHT_FORMS["shifted"], **_GRADIENTS["linear"]),
 }
