@@ -30,7 +30,7 @@ class Statistics:
         return self.pivot + self.rest
 
     def rstd(self, eps: float) -> Float64:
-        """1 / sqrt(var + eps), (4); 0 where var = eps = 0, so that y = beta; NaN where var overflowed."""
+        """1 / sqrt(var + eps), (4); 0 where both are 0, NaN where var overflowed."""
         rstd: Float64 = 1 / np.sqrt(self.var + eps)  # (c,) (4)
         rstd[np.isinf(self.var)] = np.nan
         if eps == 0:
@@ -46,8 +46,8 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
 
     with pivot = 0 first, and again with pivot = mean where the mean exceeds one standard
     deviation: the subtraction then cancels at most one bit. A channel with NaN or Inf has
-    mean = var = NaN; one whose squares overflow float64 keeps its mean and has var = Inf. Without values
-    both are zero.
+    mean = var = NaN; one whose squares overflow float64 keeps its mean and has var = Inf. Without
+    values both are zero.
 
     Source: Chan, Golub, LeVeque (1983), Algorithms for computing the sample variance.
     """

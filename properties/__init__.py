@@ -1,1 +1,1 @@
-"""Checking any batch norm. Nothing is imported here: a pytest plugin loads this in every session."""
+"""Checking any batch norm. Nothing is imported here: the plugin loads this in every session."""

@@ -77,7 +77,9 @@ class Case:
     def another(self, stream: int) -> Case:
         """Return a case of the same recipe with other numbers, made once per stream."""
         seed = (self.recipe.seed + 7919 * stream) % 2**32
-        return self.memo(("another", stream), lambda: build(replace(self.recipe, seed=seed), self.conventions))
+        return self.memo(
+            ("another", stream), lambda: build(replace(self.recipe, seed=seed), self.conventions)
+        )
 
     def like_x(self, stream: int, shape: tuple[int, ...] | None = None) -> Array:
         """Return small random numbers of x's dtype, in x's shape unless another is given."""
@@ -94,7 +96,7 @@ class Regime:
     ill_conditioned: bool = False
 
 
-_FORMAT = {  # bits of precision, least and largest exponent of a square that neither vanishes nor overflows
+_FORMAT = {  # bits of precision, least and largest exponent of a normal number
     "float16": (11, -14, 15),
     "bfloat16": (8, -126, 127),
     "float32": (24, -126, 127),

@@ -51,17 +51,25 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="bncheck", description="Check any batch normalization.", allow_abbrev=False)
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    run = commands.add_parser("run", help="check a target against all invariants", allow_abbrev=False)
+    run = commands.add_parser(
+        "run", help="check a target against all invariants", allow_abbrev=False
+    )
     run.add_argument(
         "target", nargs="?", default="bn", metavar="TARGET",
         help="a built-in name, module, module:NAME, file.py or file.py:NAME (default: bn)",
     )  # fmt: skip
     run.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure")
-    run.add_argument("--examples", type=_positive, default=100, metavar="N", help="per invariant (100)")
+    run.add_argument(
+        "--examples", type=_positive, default=100, metavar="N", help="per invariant (100)"
+    )
     run.add_argument("--seed", type=_seed, metavar="N", help="draw the same examples again")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     run.add_argument(
-        "--only", action="append", default=[], metavar="INVARIANT", help="may be given more than once"
+        "--only",
+        action="append",
+        default=[],
+        metavar="INVARIANT",
+        help="may be given more than once",
     )
     commands.add_parser("invariants", help="list what is checked, as a Markdown table")
     _add_audit(commands)
@@ -124,7 +132,9 @@ def _run(args: argparse.Namespace) -> int:
 
     unknown = [name for name in args.only if name not in INVARIANTS]
     if unknown:
-        return _complain(f"--only={unknown[0]}: no such invariant{_nearest(unknown[0], INVARIANTS)}")
+        return _complain(
+            f"--only={unknown[0]}: no such invariant{_nearest(unknown[0], INVARIANTS)}"
+        )
     if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
         return _complain(f"--json={args.json}: expected a file in a folder that exists")
     seed = _random_seed() if args.seed is None else args.seed

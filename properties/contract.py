@@ -94,16 +94,21 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
             )
         if key in _ALLOWED and not any(_equal(value, choice) for choice in _ALLOWED[key]):
             allowed = ", ".join(repr(choice) for choice in _ALLOWED[key])
-            raise TargetError(f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected {allowed}")
+            raise TargetError(
+                f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected {allowed}"
+            )
         if key in ("ndim", "dtypes"):
             choices: tuple[Any, ...] = RANKS if key == "ndim" else DTYPES
             if not _list_out_of(value, choices):
                 raise TargetError(
-                    f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected a list out of {choices}"
+                    f"CONVENTIONS[{key!r}]={value!r} of target={spec}: "
+                    f"expected a list out of {choices}"
                 )
             value = tuple(choice for choice in choices if choice in value)
         if key == "eps" and not (isinstance(value, Real) and 0 <= float(value) < np.inf):
-            raise TargetError(f"CONVENTIONS['eps']={value!r} of target={spec}: expected a number >= 0")
+            raise TargetError(
+                f"CONVENTIONS['eps']={value!r} of target={spec}: expected a number >= 0"
+            )
         stated[key] = value
     return stated
 
@@ -225,7 +230,9 @@ def _array(name: str, what: str, value: Any, shape: tuple[int, ...]) -> Array:
 def _optional(name: str, what: str, value: Any, like: Array | None) -> Array | None:
     if like is None:
         if value is not None:
-            raise Misbehaved(f"{name} returned {what}={value!r}: expected None, as it was given none")
+            raise Misbehaved(
+                f"{name} returned {what}={value!r}: expected None, as it was given none"
+            )
         return None
     return _array(name, what, value, like.shape)
 
@@ -242,11 +249,12 @@ def train(
     momentum: float,
     keep_layout: bool = False,
 ) -> Trained:
-    """Call forward_train on copies (or on the very arrays with keep_layout) and check its results."""
+    """Call forward_train on copies, or on the very arrays with keep_layout; check its results."""
     name = "forward_train"
     given = [_outward(target, x, keep_layout)]
     given += [
-        a if a is None or keep_layout else a.copy() for a in (gamma, beta, running_mean, running_var)
+        a if a is None or keep_layout else a.copy()
+        for a in (gamma, beta, running_mean, running_var)
     ]
     assert given[0] is not None
     result = _parts(name, call(target, name, *given, eps=eps, momentum=momentum), 4)
@@ -271,7 +279,8 @@ def evaluate(
     name = "forward_eval"
     given = [_outward(target, x, keep_layout)]
     given += [
-        a if a is None or keep_layout else a.copy() for a in (gamma, beta, running_mean, running_var)
+        a if a is None or keep_layout else a.copy()
+        for a in (gamma, beta, running_mean, running_var)
     ]
     assert given[0] is not None
     result = _parts(name, call(target, name, *given, eps=eps), 2)
@@ -326,14 +335,16 @@ def merge(target: Target, name: str, *arrays: Array) -> tuple[Any, Array, Array]
     """Call merge_statistics or merge_gradients and return count and the two merged rows."""
     count, first, second = _parts(name, call(target, name, *(a.copy() for a in arrays)), 3)
     shape = arrays[1].shape[1:]
-    return count, _array(name, "its second result", first, shape), _array(
-        name, "its third result", second, shape
+    return (
+        count,
+        _array(name, "its second result", first, shape),
+        _array(name, "its third result", second, shape),
     )
 
 
-def fold(target: Target, weight: Array, bias: Array | None, *state: Array | None, **options: Any) -> (
-    tuple[Array, Array]
-):
+def fold(
+    target: Target, weight: Array, bias: Array | None, *state: Array | None, **options: Any
+) -> tuple[Array, Array]:
     """Call fold and return weight and bias."""
     given = [None if a is None else a.copy() for a in (weight, bias, *state)]
     new_weight, new_bias = _parts("fold", call(target, "fold", *given, **options), 2)

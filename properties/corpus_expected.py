@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +22,7 @@ from reference.rounding_second import folding_radii, merged_radii, second_radii,
 from . import expected
 from .cases import Case, Recipe, state_dtype
 from .contract import Array, Conventions
-from .corpus_io import decode_array, decode_float
+from .corpus_io import Entry, decode_array, decode_float, decode_wanted
 from .entry import Calls, encode_float, shortened
 from .expected import Wanted, row, rows
 from .invariants.inference import _by_output
@@ -91,12 +92,16 @@ def _case(call: dict[str, Any]) -> Case:
     return Case(recipe, Conventions(), x, np.zeros_like(x), **given, eps=eps, momentum=momentum)
 
 
-def _free(like: Array) -> tuple[Array, Array]:
-    return np.zeros_like(like, np.float64), np.full(like.shape, np.inf)
+def _float(value: Fraction) -> float:
+    """Return the nearest float64, infinite beyond the largest."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _floats(a: Any) -> Array:
-    return np.frompyfunc(float, 1, 1)(a).astype(np.float64)
+    return np.asarray(np.frompyfunc(_float, 1, 1)(a), np.float64)
 
 
 def _channels(case: Case) -> Array:
@@ -106,8 +111,6 @@ def _channels(case: Case) -> Array:
 
 
 def _calm(case: Case) -> Case:
-    from dataclasses import replace
-
     return replace(case, x=np.where(np.isfinite(case.x), case.x, 0).astype(case.x.dtype))
 
 
@@ -158,8 +161,6 @@ def _forward_train(call: dict[str, Any], case: Case | None, cases: Any) -> Any:
 
 
 def _with_dy(call: dict[str, Any], cases: list[Case | None]) -> tuple[Case, Case]:
-    from dataclasses import replace
-
     case = cases[call["saved"]]
     assert case is not None
     case = replace(case, dy=np.ascontiguousarray(decode_array(call["dy"])))
@@ -188,7 +189,6 @@ def _backward_train(call: dict[str, Any], _: Any, cases: list[Case | None]) -> A
 
 
 def _exact_eval(case: Case) -> dict[str, Array]:
-    assert case.running_mean is not None and case.running_var is not None
     x, dy = rows(case, case.x), rows(case, case.dy)
     gamma, beta, mean = (
         exact.rationals(row(a, x, fill))
@@ -206,7 +206,8 @@ def _exact_eval(case: Case) -> dict[str, Array]:
 
 
 def _state(case: Case) -> tuple[Array, Array]:
-    assert case.running_mean is not None and case.running_var is not None
+    assert case.running_mean is not None
+    assert case.running_var is not None
     return case.running_mean, case.running_var
 
 
@@ -232,7 +233,9 @@ def _initial_state(call: dict[str, Any], _: Any, cases: Any) -> Any:
     return values, dict.fromkeys(values, dtype)
 
 
-def _tangents(call: dict[str, Any], names: tuple[str, ...], case: Case) -> tuple[Array, ...]:
+def _tangents(
+    call: dict[str, Any], names: tuple[str, str, str], case: Case
+) -> tuple[Array, Array, Array]:
     tx, tgamma, tbeta = (decode_array(call[name]) for name in names)
     x = rows(case, np.ascontiguousarray(tx))
     return x, row(tgamma, x, 0.0), row(tbeta, x, 0.0)
@@ -302,12 +305,15 @@ def _fold(call: dict[str, Any], _: Any, cases: Any) -> Any:
     weight, bias, gamma, beta, mean, var = (
         None if call[name] is None else decode_array(call[name]) for name in names
     )
-    assert weight is not None and mean is not None
+    assert weight is not None
+    assert mean is not None
     how = (len(mean), call.get("transposed", False), call.get("groups", 1))
     like, pr = np.zeros((1, len(mean))), _precision(weight.dtype)
-    parts = [row(a, like, f) for a, f in ((bias, 0), (gamma, 1), (beta, 0), (mean, 0), (var, 1))]
+    filled = ((bias, 0), (gamma, 1), (beta, 0), (mean, 0), (var, 1))
+    one, two, three, four, five = (row(a, like, fill) for a, fill in filled)
     columns = _by_output(weight.astype(np.float64), *how)
-    found = folding_radii(columns, *parts, decode_float(call["eps"]), pr)
+    eps = decode_float(call["eps"])
+    found = folding_radii(columns, one, two, three, four, five, eps, pr)
     place = _by_output(np.arange(weight.size).reshape(weight.shape), *how)
     value, radius = np.empty(weight.size), np.empty(weight.size)
     value[place], radius[place] = found[0], _own(pr) * found[1]
@@ -331,3 +337,37 @@ _EXPECTED: dict[str, Callable[..., Any]] = {
     "merge_gradients": _merge_gradients,
     "fold": _fold,
 }
+
+
+def differing(entry: Entry) -> list[str]:
+    """Return a line for each call whose stored expectation is not what is computed here.
+
+    Values must be equal to the bit. Radii are rounded up to a few bits when they are stored; sums
+    in another order may move them by one of the last of these.
+    """
+    lines = []
+    for number, (call, fresh) in enumerate(
+        zip(entry.calls, with_expected(entry.calls), strict=True)
+    ):
+        where = f"file={entry.file}: key={entry.key!r}: calls[{number}]"
+        old, new = call["expected"], fresh["expected"]
+        if old.keys() != new.keys():
+            lines.append(f"{where}: expected {sorted(old)}, computed {sorted(new)}")
+        lines += [
+            f"{where}.expected.{name}: {why}"
+            for name in old.keys() & new.keys()
+            if (why := _difference(old[name], new[name]))
+        ]
+    return lines
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    if old["shape"] != new["shape"]:
+        return f"shape={old['shape']}: computed {new['shape']}"
+    (value, radius), (want, allowed) = decode_wanted(old), decode_wanted(new)
+    if not np.array_equal(value, want, equal_nan=True):
+        return "value: it is not the exact one rounded to the dtype"
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        near = np.abs(radius - allowed) <= 2.0 ** (1 - _BITS) * allowed
+    same = near | (radius == allowed)
+    return "" if same.all() else "radius: it is not the one that is derived"

@@ -72,10 +72,10 @@ def decode_wanted(value: dict[str, Any]) -> tuple[Array, Array]:
     return one, two
 
 
-def digest(entry: dict[str, Any]) -> str:
-    """Return what shows a changed bit: the start of the SHA-256 of the entry without it."""
+def digest(key: str, entry: dict[str, Any]) -> str:
+    """Return what shows a changed bit: the start of the SHA-256 of key and entry without it."""
     bare = {k: v for k, v in entry.items() if k != "digest"}
-    text = json.dumps(bare, sort_keys=True, separators=(",", ":"))
+    text = json.dumps([key, bare], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -107,7 +107,10 @@ def scan(text: str) -> Iterator[tuple[str, Any, str]]:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
         yield "(the whole file)", None, "expected a JSON object of entries"
-        return
+        resumed = _NEXT.search(text, at)
+        if resumed is None:
+            return
+        at = resumed.end() - 1
     at = _skip(text, at + 1)
     seen: set[str] = set()
     while text[at : at + 1] != "}":
@@ -115,11 +118,11 @@ def scan(text: str) -> Iterator[tuple[str, Any, str]]:
         try:
             key, at = _key(text, at)
             value, at = _DECODER.raw_decode(text, at)
-            at = _comma(text, at)
-            if key in seen:
-                raise Malformed("the key stands twice: expected each key once")
+            twice = "the key stands twice: expected each key once" if key in seen else ""
+            yield key, value, twice
             seen.add(key)
-            yield key, value, ""
+            key = "(unreadable)"
+            at = _comma(text, at)
         except (ValueError, Malformed, RecursionError) as error:
             yield key, None, _one_line(error)
             resumed = _NEXT.search(text, at)
@@ -171,8 +174,10 @@ def read_file(path: Path, folder: Path | None = None) -> tuple[list[Entry], list
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise Malformed(f"{size} bytes: expected at most {LARGEST_FILE}; split the file")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, Malformed) as error:
+        text = path.read_bytes().decode(
+            "utf-8", errors="replace"
+        )  # a wrong byte is one wrong entry
+    except (OSError, Malformed) as error:
         return [], [told("(the whole file)", _one_line(error))]
     entries, problems = [], []
     for key, value, problem in scan(text):
@@ -180,7 +185,7 @@ def read_file(path: Path, folder: Path | None = None) -> tuple[list[Entry], list
             if problem:
                 raise Malformed(problem)
             check_entry(value)
-            if value["digest"] != (right := digest(value)):
+            if value["digest"] != (right := digest(key, value)):
                 raise Malformed(f"digest={value['digest']}: expected {right}; a number was changed")
             entries.append(Entry(key, value["source"], value["core"], value["calls"], path.name))
         except Malformed as error:
@@ -189,7 +194,7 @@ def read_file(path: Path, folder: Path | None = None) -> tuple[list[Entry], list
 
 
 def read_corpus(folder: Path = CORPUS) -> tuple[list[Entry], list[str]]:
-    """Return all good entries of a corpus, sorted, and the problems, none of which stops the rest."""
+    """Return all good entries of a corpus, sorted, and the problems; these stop nothing else."""
     entries: dict[str, Entry] = {}
     problems: list[str] = []
     paths = [p for p in sorted(folder.glob("*.json")) if p.name != _SCHEMA and p.name[0] != "."]
@@ -208,7 +213,7 @@ def read_corpus(folder: Path = CORPUS) -> tuple[list[Entry], list[str]]:
 def as_json(entry: Entry) -> dict[str, Any]:
     """Return an entry as it is stored."""
     found = {"source": entry.source, "core": entry.core, "calls": entry.calls}
-    return {**found, "digest": digest(found)}
+    return {**found, "digest": digest(entry.key, found)}
 
 
 _FLAT = re.compile(r"\[[^\[\]{}]*\]")

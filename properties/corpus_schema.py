@@ -55,7 +55,9 @@ def _need(holds: bool, where: str, what: str) -> None:
 def _keys(value: Any, where: str, needed: set[str], allowed: set[str]) -> None:
     _need(isinstance(value, dict), where, f"{_short(value)}: expected an object")
     unknown, missing = value.keys() - needed - allowed, needed - value.keys()
-    _need(not unknown, where, f"unknown key {_first(unknown)!r}: expected {sorted(needed | allowed)}")
+    _need(
+        not unknown, where, f"unknown key {_first(unknown)!r}: expected {sorted(needed | allowed)}"
+    )
     _need(not missing, where, f"{_first(missing)!r} is missing")
 
 
@@ -135,7 +137,7 @@ def _check_shape(value: dict[str, Any], where: str, data: str) -> int:
     _need(size <= _NUMBERS, where, f"shape={shape}: expected at most {_NUMBERS} numbers")
     found = len(value[data]) * times
     _need(found == size, where, f"{found} numbers for shape={shape}: expected {size}")
-    return size
+    return int(size)
 
 
 def _check_array(value: Any, where: str, key: str) -> None:

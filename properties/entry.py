@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,43 +77,74 @@ def layout_of(a: Array) -> str:
     return "in Fortran order" if a.flags.f_contiguous else "strided"
 
 
-def _encode(value: Any, forwards: list[Any]) -> Any:
+def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return encode_array(value)
     if isinstance(value, (float, np.floating)):
         return encode_float(float(value))
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
-        return np.dtype(value).name
-    for index, saved in enumerate(forwards):
-        if saved is not None and saved is value:
-            return index
-    return str(type(value).__name__)
+    return np.dtype(value).name
+
+
+class _Held(NamedTuple):
+    """What a forward call saved, and the number of that call."""
+
+    call: int
+    saved: Any
+
+
+def _plain(target: Target, key: str, a: Any) -> Any:
+    """Return an array of x's shape as the corpus holds it: a statistic per channel, axis 1."""
+    if key not in ("x", "dy", "ddx", "tx") or a.ndim == 2:
+        return a
+    if target.conventions.statistics == "per_activation":
+        return a.reshape(a.shape[0], target.conventions.columns(a.shape))
+    if target.conventions.channel_axis == -1:
+        return np.ascontiguousarray(np.moveaxis(a, -1, 1))
+    return a
 
 
 def recorded(target: Target, exercise: Callable[[Target], Any]) -> Calls:
     """Return the calls that exercise makes, their arguments as they were before each call."""
     calls: Calls = []
-    forwards: list[Any] = []
 
     def around(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def logged(*args: Any, **options: Any) -> Any:
             given: Mapping[str, Any] = dict(zip(ARGUMENTS[name], args, strict=False)) | options
-            calls.append({"call": name, **{k: _encode(v, forwards) for k, v in given.items()}})
-            forwards.append(None)
-            index, result = len(forwards) - 1, function(*args, **options)
+            call: dict[str, Any] = {"call": name}
+            for key, value in given.items():
+                held = isinstance(value, _Held)
+                call[key] = value.call if held else _encode(_plain(target, key, value))
+            calls.append(call)
+            number = len(calls) - 1
+            bare = (a.saved if isinstance(a, _Held) else a for a in args)
+            result = function(*bare, **options)
             if name.startswith("forward_") and isinstance(result, (tuple, list)) and result:
-                forwards[index] = result[-1]
+                return (*result[:-1], _Held(number, result[-1]))
             return result
 
         return logged
 
     functions = {name: around(name, function) for name, function in target.functions.items()}
-    try:
+    with contextlib.suppress(Misbehaved):  # the calls up to there are what matters
         exercise(replace(target, functions=functions))
-    except Misbehaved:
-        pass  # the calls up to here are what matters
+    return _usable(calls)
+
+
+def _usable(calls: Calls) -> Calls:
+    """Return the calls up to the first that was handed a NaN or a negative variance as state."""
+    for number, call in enumerate(calls):
+        numbers = {
+            key: np.array([float.fromhex(text) for text in value["data"]])
+            for key, value in call.items()
+            if isinstance(value, dict) and value["dtype"] != "int64"
+        }
+        rows = [a for key, a in numbers.items() if key not in ("x", "means", "variances")]
+        finite = all(np.isfinite(a).all() for a in rows)
+        used = "running_var" in numbers and call["call"] != "forward_train"
+        if not finite or (used and (numbers["running_var"] < 0).any()):
+            return calls[:number]
     return calls
 
 

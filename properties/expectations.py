@@ -74,8 +74,9 @@ def _entry(table: dict[str, Any], number: int, path: Path) -> Expectation:
         raise TargetError(f"{where}: without={without!r}: expected one of {list(_ONLY)}")
     if table.get("rare", False) not in (True, False):
         raise TargetError(f"{where}: rare={table['rare']!r}: expected true or false")
-    texts = (table[key] for key in ("target", "invariant", "reason", "link"))
-    return Expectation(*texts, tuple(dtypes), without, table.get("rare", False))
+    texts = {key: str(table[key]) for key in ("target", "invariant", "reason", "link")}
+    rare = bool(table.get("rare", False))
+    return Expectation(**texts, dtypes=tuple(dtypes), without=without, rare=rare)
 
 
 def only_dtypes(target: Target, dtypes: Iterable[str]) -> Target:
@@ -86,7 +87,9 @@ def only_dtypes(target: Target, dtypes: Iterable[str]) -> Target:
     return replace(target, conventions=conventions, offers=target.offers - dropped)
 
 
-def held(target: Target, name: str, registry: Iterable[Expectation], **options: Any) -> Iterator[Result]:
+def held(
+    target: Target, name: str, registry: Iterable[Expectation], **options: Any
+) -> Iterator[Result]:
     """Yield the results of one invariant: of the dtypes where it is to hold, then of each entry.
 
     A failure that is registered becomes an expected failure, a pass an unexpected one.
@@ -105,7 +108,9 @@ def held(target: Target, name: str, registry: Iterable[Expectation], **options: 
         if not dtypes or (feature is not None and feature not in target.offers):
             continue
         if feature is not None:
-            result = run_invariant(replace(part, offers=part.offers - {feature}), invariant, **options)
+            result = run_invariant(
+                replace(part, offers=part.offers - {feature}), invariant, **options
+            )
             yield replace(result, where=f"{', '.join(dtypes)}")
             part = replace(part, offers=part.offers | {f"only {feature}"})
         # a failure that is expected gets more examples to show itself, and is not made small

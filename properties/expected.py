@@ -1,4 +1,4 @@
-"""What a case must give: the reference's values with the radius of each, worked out when asked for."""
+"""What a case must give: the reference's values and the radius of each, when asked for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def row(a: Array | None, like: Array, fill: float) -> Array:
 def precision_of(case: Case, *, state: bool = False, pairwise: bool = False) -> Precision:
     """Return the precision of the case's dtype, or of its running statistics."""
     c = case.conventions
-    dtype = "float32" if state and case.recipe.dtype in ("float16", "bfloat16") else case.recipe.dtype
+    dtype = (
+        "float32" if state and case.recipe.dtype in ("float16", "bfloat16") else case.recipe.dtype
+    )
     return precision(dtype, c.accumulator, c.subnormals, pairwise)
 
 
@@ -68,7 +70,7 @@ def training(case: Case, *, gradients: bool = False) -> Pass:
             spread = rounding.statistics_spread(x, ref, case.eps, precision_of(case))
         return Pass(x, dy, gamma, beta, ref, spread)
 
-    return case.memo(("training", gradients), make)  # type: ignore[no-any-return]
+    return case.memo(("training", gradients), make)
 
 
 def inference(case: Case, mean: Array, var: Array) -> Pass:
@@ -89,7 +91,7 @@ def _output(p: Pass, pr: Precision) -> Wanted:
 
 def output(case: Case) -> Wanted:
     """Return y in training, (n, c)."""
-    return case.memo("y", lambda: _output(training(case), precision_of(case)))  # type: ignore[no-any-return]
+    return case.memo("y", lambda: _output(training(case), precision_of(case)))
 
 
 def normalized(case: Case) -> Wanted:
@@ -99,11 +101,13 @@ def normalized(case: Case) -> Wanted:
         p = training(case)
         one, zero = np.ones_like(p.gamma), np.zeros_like(p.beta)
         with np.errstate(all="ignore"):
-            ref = Reference({**p.ref.value, "y": p.ref.xhat}, {**p.ref.bound, "y": p.ref.bound["xhat"]})
+            ref = Reference(
+                {**p.ref.value, "y": p.ref.xhat}, {**p.ref.bound, "y": p.ref.bound["xhat"]}
+            )
             radius = rounding.output_radius(p.x, ref, one, zero, p.spread, precision_of(case))
         return Wanted(p.ref.xhat, radius + ref.bound["y"])
 
-    return case.memo("xhat", make)  # type: ignore[no-any-return]
+    return case.memo("xhat", make)
 
 
 def gradients(case: Case) -> dict[str, Wanted]:
@@ -115,7 +119,7 @@ def gradients(case: Case) -> dict[str, Wanted]:
             radii = rounding.gradient_radii(p.x, p.dy, p.ref, p.gamma, p.spread, precision_of(case))
         return _wanted(p.ref, radii)
 
-    return case.memo("gradients", make)  # type: ignore[no-any-return]
+    return case.memo("gradients", make)
 
 
 def _wanted(ref: Reference, radii: dict[str, Array]) -> dict[str, Wanted]:

@@ -23,8 +23,7 @@ from .contract import Misbehaved, Target
 from .invariants import INVARIANTS, Invariant
 from .machine import machine
 from .mutants.controls import controls
-from .mutants.elsewhere import ELSEWHERE
-from .mutants.known import mutants
+from .mutants.elsewhere import all_mutants
 from .run import Step, count_numbers, example_count, run_invariant
 from .strategies import cases
 from .verdict import judge
@@ -82,7 +81,7 @@ class Matrix:
 def subjects() -> dict[str, Callable[[], Target]]:
     """Return how to make each mutant, afresh; those of one body and conventions are one subject."""
     found: dict[Any, Callable[[], Target]] = {}
-    for mutant in {**mutants(), **ELSEWHERE}.values():
+    for mutant in all_mutants().values():
         found.setdefault((mutant.body, mutant.conventions), mutant.target)
     return {str(make().spec.removeprefix("mutants:")): make for make in found.values()}
 
@@ -90,7 +89,7 @@ def subjects() -> dict[str, Callable[[], Target]]:
 def twins() -> dict[str, str]:
     """Return for each mutant the subject that stands for it."""
     first: dict[Any, str] = {}
-    everything = {**mutants(), **ELSEWHERE}
+    everything = all_mutants()
     return {
         name: first.setdefault((mutant.body, mutant.conventions), name)
         for name, mutant in everything.items()
@@ -116,7 +115,7 @@ def draw(invariant: Invariant, target: Target, examples: int, seed_number: int) 
             lambda case, step: drawn[-1][1].append(step),
             lambda: None,
         )
-        run_state_machine_as_test(seed(number)(sequence), settings=options)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(seed(number)(sequence), settings=options)
         return drawn
 
     @seed(number)
@@ -152,7 +151,9 @@ def first_failure(target: Target, drawn: Drawn, invariant: Invariant) -> int:
     return 0
 
 
-def column(name: str, examples: int, seed_number: int) -> tuple[str, dict[str, int], dict[str, int]]:
+def column(
+    name: str, examples: int, seed_number: int
+) -> tuple[str, dict[str, int], dict[str, int]]:
     """Return an invariant's kills among the mutants, and whom it accuses among the controls."""
     invariant, drawn = INVARIANTS[name], {}
     found: tuple[dict[str, int], dict[str, int]] = ({}, {})
@@ -201,7 +202,7 @@ def run_matrix(
     jobs: int = 2,
     tick: Callable[[str], None] = lambda text: None,
 ) -> Matrix:
-    """Run every invariant on every mutant and control, and shrink the fastest kill of each mutant."""
+    """Run every invariant on every mutant and control; shrink the fastest kill of each mutant."""
     everyone = twins()
     by_subject: dict[str, dict[str, int]] = {name: {} for name in subjects()}
     accused: dict[str, dict[str, int]] = {name: {} for name in controls()}

@@ -11,8 +11,8 @@ from typing import Any
 from .invariants import INVARIANTS
 from .kill_matrix import Kill, Matrix
 from .mutants.controls import controls
-from .mutants.elsewhere import ELSEWHERE
-from .mutants.known import NOT_RUNNABLE, mutants
+from .mutants.elsewhere import all_mutants
+from .mutants.known import NOT_RUNNABLE
 
 STORED = Path(__file__).parent / "mutants" / "kill_matrix.json"
 
@@ -33,7 +33,7 @@ def to_json(matrix: Matrix) -> dict[str, Any]:
             }
             for name, cells in sorted(matrix.mutants.items())
         },
-        "controls": {name: cells for name, cells in sorted(matrix.controls.items())},
+        "controls": dict(sorted(matrix.controls.items())),
     }
 
 
@@ -103,7 +103,7 @@ def summary(matrix: Matrix) -> list[str]:
 def listing() -> list[str]:
     """Return a line per mutant, control and bug that cannot be run."""
     lines = []
-    for name, mutant in {**mutants(), **ELSEWHERE}.items():
+    for name, mutant in all_mutants().items():
         lines.append(f"mutant        {name}: {mutant.model}  [{mutant.body}; {mutant.source}]")
     for name, control in controls().items():
         lines.append(f"control       {name}: {control.reason}")

@@ -17,9 +17,9 @@ from .verdict import Claim
 Judge = Callable[[Case, Callable[[Target], Iterable[Claim]]], None]
 
 
-def machine(target: Target, begin: Callable[[Case], Any], judge: Judge, end: Callable[[], None]) -> (
-    type[RuleBasedStateMachine]
-):
+def machine(
+    target: Target, begin: Callable[[Case], Any], judge: Judge, end: Callable[[], None]
+) -> type[RuleBasedStateMachine]:
     """Return a machine that trains, infers, goes back, saves and loads, as the rules come.
 
     Args:
@@ -36,7 +36,8 @@ def machine(target: Target, begin: Callable[[Case], Any], judge: Judge, end: Cal
 
         @initialize(case=cases("sequence", target.conventions, target.offers))
         def start(self, case: Case) -> None:
-            self.case, self.sessions = case, {}
+            self.case = case
+            self.sessions: dict[int, Session] = {}
             begin(case)
 
         def _step(self, name: str, k: int) -> None:
@@ -45,7 +46,8 @@ def machine(target: Target, begin: Callable[[Case], Any], judge: Judge, end: Cal
 
             def step(tried: Target) -> Iterable[Claim]:
                 session = self.sessions.setdefault(id(tried), Session(tried, case))
-                return session.step(name, k)
+                claims: Iterable[Claim] = session.step(name, k)
+                return claims
 
             judge(case, step)
 

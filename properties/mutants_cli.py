@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--examples", type=positive, default=100, metavar="N", help="per invariant (100)"
     )
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="(0)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write JSON, CSV and Markdown there")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write JSON, CSV and Markdown there"
+    )
     parser.add_argument(
         "--jobs", type=positive, default=min(2, os.cpu_count() or 1), metavar="N", help="processes"
     )

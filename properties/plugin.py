@@ -85,7 +85,9 @@ class _Session:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show the verdicts, those of other workers included."""
-        reports = [r for rs in terminalreporter.stats.values() for r in rs if hasattr(r, "user_properties")]
+        reports = [
+            r for rs in terminalreporter.stats.values() for r in rs if hasattr(r, "user_properties")
+        ]
         lines = {text: None for r in reports for key, text in r.user_properties if key == "bncheck"}
         if lines:
             from .report import header

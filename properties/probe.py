@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def probed(
     offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
     offers |= set(_capabilities(target, dtypes[0], first[1], refused))
     target = replace(target, offers=frozenset(offers), refused=refused)
-    found = _averages(target, dtypes[0], first[1])
+    found: dict[str, Any] = {**_averages(target, dtypes[0], first[1])}
     if not eps_fixed and conventions.eps is None:
         target = replace(target, offers=target.offers | {"eps"})
     else:
@@ -72,7 +73,9 @@ def probed(
         found["eps"] = _fixed_eps(target, dtypes, first[1])
     if "float32" in dtypes:
         found["subnormals"] = _subnormals(target, first[1])
-    return replace(target, conventions=replace(conventions, **{**found, **known, **_own(conventions)}))
+    return replace(
+        target, conventions=replace(conventions, **{**found, **known, **_own(conventions)})
+    )
 
 
 def _own(conventions: Conventions) -> dict[str, Any]:
@@ -87,7 +90,9 @@ def _installed_dtypes() -> tuple[str, ...]:
     return DTYPES
 
 
-def _plain(conventions: Conventions, dtype: str, rank: int, n: int = 4) -> tuple[Array, list[Array]]:
+def _plain(
+    conventions: Conventions, dtype: str, rank: int, n: int = 4
+) -> tuple[Array, list[Array]]:
     """Return x and gamma, beta, running_mean, running_var of plain numbers."""
     shape = (n, *_SHAPE[1:rank])
     x = np.random.Generator(np.random.PCG64(7)).integers(-8, 9, size=shape) / 4.0 + 1.0
@@ -108,7 +113,9 @@ def _wrong_dtype(result: Trained, dtype: str) -> str | None:
     for name in ("running_mean", "running_var"):
         a = getattr(result, name)
         if a is not None and a.dtype != state_dtype(dtype):
-            return f"forward_train returned {name} of dtype {a.dtype}: expected {state_dtype(dtype)}"
+            return (
+                f"forward_train returned {name} of dtype {a.dtype}: expected {state_dtype(dtype)}"
+            )
     return None
 
 
@@ -136,7 +143,11 @@ def _first_call(target: Target, dtypes_stated: bool) -> tuple[str, int]:
                     raise TargetError(f"target={target.spec}: {error}") from error
                 wrong = _wrong_dtype(result, dtype)
                 if wrong:
-                    hint = "" if dtypes_stated else '; if it takes others alone, state CONVENTIONS["dtypes"]'
+                    hint = (
+                        ""
+                        if dtypes_stated
+                        else '; if it takes others alone, state CONVENTIONS["dtypes"]'
+                    )
                     raise TargetError(f"target={target.spec}: {wrong}{hint}")
                 return dtype, rank
     raise TargetError(f"target={target.spec}: the first plain call failed: {problem}")
@@ -146,7 +157,11 @@ def _axes(target: Target, first: tuple[str, int], known: Mapping[str, Any]) -> T
     """Return the target with the statistics and channel axis that fit plain data best."""
     best, least = target, np.inf
     for conventions in _candidates(target.conventions):
-        if any(getattr(conventions, k) != known[k] for k in ("statistics", "channel_axis") if k in known):
+        if any(
+            getattr(conventions, k) != known[k]
+            for k in ("statistics", "channel_axis")
+            if k in known
+        ):
             continue
         tried = replace(target, conventions=conventions)
         error = _misfit(tried, first[0])
@@ -187,7 +202,7 @@ def _ranks(
     dtype, known = first
     return [
         r for r in RANKS
-        if r == known or _tried(lambda r=r: _call(target, dtype, r), f"rank {r}", refused)
+        if r == known or _tried(partial(_call, target, dtype, r), f"rank {r}", refused)
     ]  # fmt: skip
 
 
@@ -209,9 +224,7 @@ def _dtypes(
     return found
 
 
-def _capabilities(
-    target: Target, dtype: str, rank: int, refused: dict[str, str]
-) -> Iterator[str]:
+def _capabilities(target: Target, dtype: str, rank: int, refused: dict[str, str]) -> Iterator[str]:
     """Yield the functions and the special inputs that go through on plain data."""
     x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
     options: dict[str, Any] = {"eps": _EPS, "momentum": _MOMENTUM}
@@ -237,8 +250,12 @@ def _capabilities(
         "initial_state": lambda: contract.initial_state(target, c, state),
         "double_backward_train": lambda: _second(target, x, gamma, saved()),
         "jvp_train": lambda: contract.forward_mode(target, x, gamma, gamma, saved()),
-        "merge_statistics": lambda: contract.merge(target, "merge_statistics", counts, shards, shards),
-        "merge_gradients": lambda: contract.merge(target, "merge_gradients", counts, shards, shards),
+        "merge_statistics": lambda: contract.merge(
+            target, "merge_statistics", counts, shards, shards
+        ),
+        "merge_gradients": lambda: contract.merge(
+            target, "merge_gradients", counts, shards, shards
+        ),
         "fold": lambda: contract.fold(target, weight, None, gamma, beta, mean, var, eps=_EPS),
     }
     for name, attempt in attempts.items():
@@ -278,7 +295,9 @@ def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
         batch_var = ((rows - rows.mean(axis=0)) ** 2).sum(axis=0) / divisor
         wanted_mean = keep * mean + (1 - keep) * rows.mean(axis=0)
         wanted_var = keep * var + (1 - keep) * batch_var
-        return float(np.abs(new_mean - wanted_mean).max()), float(np.abs(new_var - wanted_var).max())
+        return float(np.abs(new_mean - wanted_mean).max()), float(
+            np.abs(new_var - wanted_var).max()
+        )
 
     momentum = "keep" if miss(_MOMENTUM, n)[0] <= miss(1 - _MOMENTUM, n)[0] else "update"
     keep = _MOMENTUM if momentum == "keep" else 1 - _MOMENTUM
@@ -287,7 +306,7 @@ def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
 
 
 def _fixed_eps(target: Target, dtypes: list[str], rank: int) -> float:
-    """Return the eps of a target that takes none, from the variance of xhat where var is near eps."""
+    """Return the eps of a target that takes none, from the variance of xhat at var near eps."""
     dtype = "float64" if "float64" in dtypes else dtypes[0]
     hint = "its fixed eps cannot be found out; state it as CONVENTIONS['eps']"
     try:

@@ -62,7 +62,7 @@ def _ulp(failure: Failure, dtype: str) -> float:
 
 
 def failure_text(result: Result, target: Target, seed: int, examples: int) -> str:
-    """Return a failure: the fact, the place, got and wanted, the error, a cause, how to see it again."""
+    """Return a failure: fact, place, got and wanted, error, cause, how to see it again."""
     case = result.case
     assert case is not None
     lines = [f"{name_of(result)}: {result.invariant.sentence}."]
@@ -84,12 +84,16 @@ def failure_text(result: Result, target: Target, seed: int, examples: int) -> st
         lines.append(f"  likely  {result.likely}")
     only = f"--only {result.invariant.name} --seed {seed} --examples {examples}"
     lines.append(f"  again   bncheck run {shlex.quote(target.spec)} {only}")
-    lines.append(f"  with    {count_numbers(result)} numbers, eps={case.eps!r}, momentum={case.momentum!r}")
+    lines.append(
+        f"  with    {count_numbers(result)} numbers, eps={case.eps!r}, momentum={case.momentum!r}"
+    )
     for name in ("x", "dy", "gamma", "beta", "running_mean", "running_var"):
         array = getattr(case, name)
         if array is not None:
             text = np.array2string(array, threshold=64, separator=", ")
-            lines.append(f"  {name} = {text}  # {array.dtype} {array.shape}".replace("\n", "\n    "))
+            lines.append(
+                f"  {name} = {text}  # {array.dtype} {array.shape}".replace("\n", "\n    ")
+            )
     return "\n".join(lines)
 
 
@@ -98,7 +102,11 @@ def conventions_text(target: Target) -> str:
     stated = ", ".join(f"{key}={value}" for key, value in asdict(target.conventions).items())
     functions = {k: v for k, v in target.refused.items() if k in target.functions}
     lines = [f"target {target.spec}: {stated}"]
-    lines += [f"  not offered: {key}: {why}" for key, why in target.refused.items() if key not in functions]
+    lines += [
+        f"  not offered: {key}: {why}"
+        for key, why in target.refused.items()
+        if key not in functions
+    ]
     lines += [f"  {key} FAILED its first plain call: {why}" for key, why in functions.items()]
     return "\n".join(lines)
 
@@ -137,7 +145,16 @@ def _finite(value: float) -> float | str:
 def versions() -> dict[str, str]:
     """Return the versions of what a result depends on, where installed."""
     found = {}
-    for name in ("numpy", "hypothesis", "scipy", "torch", "jax", "flax", "tensorflow", "onnxruntime"):
+    for name in (
+        "numpy",
+        "hypothesis",
+        "scipy",
+        "torch",
+        "jax",
+        "flax",
+        "tensorflow",
+        "onnxruntime",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

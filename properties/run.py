@@ -32,7 +32,8 @@ class Result:
     holds per dtype the least relative error that a decisive example would have shown, 0 where
     bits are compared;
     worst the largest error as a multiple of its radius; unflagged counts the undecided examples
-    of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not all.
+    of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not
+    all.
     """
 
     invariant: Invariant
@@ -214,7 +215,7 @@ def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: i
     sequence = machine(
         tally.target, begin, lambda case, step: judged.append(tally.part(case, step)), end
     )
-    run_state_machine_as_test(seed(number)(sequence), settings=options)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(seed(number)(sequence), settings=options)
 
 
 def _failed(tally: _Tally, invariant: Invariant, error: Exception) -> Result:
@@ -275,5 +276,3 @@ def count_numbers(result: Result) -> int:
         return 0
     needs_dy = any("backward" in need for need in result.invariant.needs)
     return int(result.case.x.size) + (int(result.case.dy.size) if needs_dy else 0)
-
-

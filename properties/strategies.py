@@ -75,7 +75,9 @@ def _choices(
     """
     dtypes, ranks = offered_dtypes(conventions, offers), offered_ranks(conventions, offers)
     if not dtypes or not ranks:
-        raise ValueError(f"dtypes={dtypes}, ranks={ranks}: expected a target that takes at least one")
+        raise ValueError(
+            f"dtypes={dtypes}, ranks={ranks}: expected a target that takes at least one"
+        )
     large = inputs.n[1] > 1000
     mostly, bare = (True, True, True, False), "only no affine" in offers
     return {
@@ -108,7 +110,7 @@ def _spatial(ranks: Sequence[int], largest: int) -> list[tuple[int, ...]]:
 def _drawn(
     inputs: Inputs, conventions: Conventions, offers: frozenset[str], make: Callable[[Recipe], Any]
 ) -> st.SearchStrategy[Any]:
-    """Draw one integer per field and make something of the recipe, in a single map: that is fast."""
+    """Draw one integer per field and make something of the recipe in one map, which is fast."""
     choices = _choices(inputs, conventions, offers)
     columns = [choices[field.name] for field in fields(Recipe)]
     indices = st.tuples(*(st.integers(0, len(column) - 1) for column in columns))
@@ -126,8 +128,6 @@ def recipes(
     return _drawn(inputs, conventions, offers, lambda recipe: recipe)
 
 
-def cases(
-    kind: str, conventions: Conventions, offers: frozenset[str]
-) -> st.SearchStrategy[Case]:
+def cases(kind: str, conventions: Conventions, offers: frozenset[str]) -> st.SearchStrategy[Case]:
     """Return cases of a kind of `INPUTS` that a target with these conventions and offers takes."""
     return _drawn(INPUTS[kind], conventions, offers, lambda recipe: build(recipe, conventions))

@@ -81,7 +81,11 @@ def _resolve(spec: str) -> Any:
     registered = {**_third_party(), **BUILT_IN}
     if spec in registered:
         where = registered[spec]
-        return _attribute(_module(where, spec), None, spec) if isinstance(where, str) else _entry(where)
+        return (
+            _attribute(_module(where, spec), None, spec)
+            if isinstance(where, str)
+            else _entry(where)
+        )
     path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
     path = path or spec
     if path.endswith(".py") or "/" in path:
@@ -105,7 +109,9 @@ def _third_party() -> dict[str, Any]:
 def _attribute(found: Any, name: str | None, spec: str) -> Any:
     for part in name.split(".") if name else []:
         if not hasattr(found, part):
-            raise TargetError(f"target={spec}: no {part} in it; expected one of its names after ':'")
+            raise TargetError(
+                f"target={spec}: no {part} in it; expected one of its names after ':'"
+            )
         found = getattr(found, part)
     return found
 

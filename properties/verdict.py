@@ -103,7 +103,9 @@ def judge(claims: Iterable[Claim]) -> Outcome:
 def _failure(claim: Claim, error: Array, radius: Array, ratio: Array) -> Failure:
     index = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
     arrays = (claim.got, claim.want, error, radius)
-    at = (float(np.broadcast_to(np.asarray(a, dtype=np.float64), ratio.shape)[index]) for a in arrays)
+    at = (
+        float(np.broadcast_to(np.asarray(a, dtype=np.float64), ratio.shape)[index]) for a in arrays
+    )
     return Failure(claim.quantity, index, *at)
 
 

@@ -19,7 +19,7 @@ from .double import Array
 
 @dataclass(frozen=True)
 class Derivative:
-    """The derivative of <dy, y> along a direction per channel, (1, c), and the bound of its error."""
+    """The derivative of <dy, y> along a direction, per channel (1, c), and its error bound."""
 
     direction: Array
     value: Array

@@ -51,7 +51,7 @@ def _element_root(value: Any) -> Any:
 def _root_of(value: Any) -> Any:
     if hasattr(value, "root"):
         return value.root()
-    if getattr(value, "dtype", None) == object:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
         return np.frompyfunc(_element_root, 1, 1)(value)
     return np.sqrt(value)
 
@@ -211,7 +211,7 @@ def backward(forward: Forward, dy: Node) -> tuple[Node, Node, Node]:
 def double_backward(
     forward: Forward, dy: Node, ddx: Node, ddgamma: Node, ddbeta: Node
 ) -> tuple[Node, Node, Node]:
-    """Return the gradients of <(ddx, ddgamma, ddbeta), backward> by (x, gamma, dy): (22) to (24)."""
+    """Return the gradients of <(ddx, ddgamma, ddbeta), backward> by x, gamma, dy: (22) to (24)."""
     dx, dgamma, dbeta = backward(forward, dy)
     pairs = [(dx, ddx), (dgamma, ddgamma), (dbeta, ddbeta)]
     by_x, by_gamma, by_dy = gradients(pairs, [forward.x, forward.gamma, dy])

@@ -23,7 +23,7 @@ from .float64 import Reference
 
 @dataclass(frozen=True)
 class Spread:
-    """How far computed statistics may lie off, each (1, c): mean, var absolutely, rstd relatively."""
+    """How far computed statistics may lie off, (1, c): mean, var absolutely, rstd relatively."""
 
     mean: Array
     var: Array
@@ -129,7 +129,7 @@ def _stretch(x: Array, ref: Reference, p: Precision) -> Array:
 def moved_linear(
     v: Array, x: Array, gamma: Array, ref: Reference, spread: Spread, p: Precision
 ) -> Array:
-    """Return how far the statistics move gamma * rstd * (v - mean(v) - xhat * mean(v * xhat)).  # (45)
+    """Return how far the statistics move (15) or (21), with v for dy or tx, (n, c).  # (45)
 
     A sum that is zero in exact arithmetic leaves its roundings: hence the slack beside |mean(v)|.
     """

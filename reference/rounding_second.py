@@ -24,9 +24,7 @@ def _balls(p: Precision, *values: Any) -> list[Ball]:
 def _moved_xhat(weight: Array, ref: Reference, spread: Spread) -> Array:
     """Return how far the statistics move xhat * weight, (n, c).  # (44)"""
     off = spread.mean * ref.rstd
-    return np.asarray(
-        np.abs(weight) * (np.abs(ref.xhat) * spread.rstd + off * (1 + spread.rstd))
-    )
+    return np.asarray(np.abs(weight) * (np.abs(ref.xhat) * spread.rstd + off * (1 + spread.rstd)))
 
 
 def tangent_radius(

@@ -21,7 +21,11 @@ def _tensor(a: Any, grad: bool = False) -> Any:
     if a.dtype.name == _BFLOAT16:
         return torch.from_numpy(a.astype(np.float32)).to(torch.bfloat16).requires_grad_(grad)
     a = a.astype(a.dtype.newbyteorder("="), copy=False)
-    if not a.flags.writeable or not a.flags.aligned or any(s < 0 or s % a.itemsize for s in a.strides):
+    if (
+        not a.flags.writeable
+        or not a.flags.aligned
+        or any(s < 0 or s % a.itemsize for s in a.strides)
+    ):
         a = a.copy()
     return torch.from_numpy(a).requires_grad_(grad)
 
@@ -37,7 +41,9 @@ def _array(t: Any) -> Any:
     return t.numpy()
 
 
-def _run(training: bool, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float, m: float) -> Any:
+def _run(
+    training: bool, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float, m: float
+) -> Any:
     leaves = [_tensor(x, True), _tensor(gamma, True), _tensor(beta, True)]
     state = [None if a is None else torch.from_numpy(a.copy()) for a in (mean, var)]
     y = batch_norm(leaves[0], *state, leaves[1], leaves[2], training, m, eps)
@@ -45,14 +51,23 @@ def _run(training: bool, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps
 
 
 def forward_train(
-    x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, *, eps: float, momentum: float
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    running_mean: Any,
+    running_var: Any,
+    *,
+    eps: float,
+    momentum: float,
 ) -> Any:
     """Train; PyTorch updates the running statistics in place, here copies of them."""
     y, state, saved = _run(True, x, gamma, beta, running_mean, running_var, eps, momentum)
     return _array(y), *(_array(t) for t in state), saved
 
 
-def forward_eval(x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, *, eps: float) -> Any:
+def forward_eval(
+    x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, *, eps: float
+) -> Any:
     """Infer with the running statistics."""
     y, _, saved = _run(False, x, gamma, beta, running_mean, running_var, eps, 0.0)
     return _array(y), saved

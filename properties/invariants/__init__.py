@@ -1,7 +1,17 @@
-"""The facts a batch norm is checked against: plain functions, with neither pytest nor Hypothesis."""
+"""The facts a batch norm is checked against: plain functions, without pytest or Hypothesis."""
 
 from . import backward, forward, inference, second_order, session, shards, state
 from .registry import INVARIANTS as INVARIANTS
 from .registry import Invariant as Invariant
 
-__all__ = ["INVARIANTS", "Invariant", "backward", "forward", "inference", "second_order", "session", "shards", "state"]
+__all__ = [
+    "INVARIANTS",
+    "Invariant",
+    "backward",
+    "forward",
+    "inference",
+    "second_order",
+    "session",
+    "shards",
+    "state",
+]

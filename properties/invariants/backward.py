@@ -57,7 +57,9 @@ def gradients_have_the_given_dtypes(target: Target, case: Case) -> Iterable[Clai
     The contract's table of dtypes; shapes are held at every call.
     """
     got = trained_back(target, case)
-    yield is_true(f"dx has dtype {got.dx.dtype}, x has {case.x.dtype}", got.dx.dtype == case.x.dtype)
+    yield is_true(
+        f"dx has dtype {got.dx.dtype}, x has {case.x.dtype}", got.dx.dtype == case.x.dtype
+    )
     for name, a in (("dgamma", got.dgamma), ("dbeta", got.dbeta)):
         if a is not None and case.gamma is not None:
             text = f"{name} has dtype {a.dtype}, gamma has {case.gamma.dtype}"

@@ -51,12 +51,12 @@ def plain(case: Case) -> Case:
         one, zero = np.ones_like(case.gamma), np.zeros_like(case.gamma)
         return replace(case, gamma=one, beta=zero)
 
-    return case.memo("plain", make)  # type: ignore[no-any-return]
+    return case.memo("plain", make)
 
 
 def with_x(case: Case, key: Any, x: Array, **changes: Any) -> Case:
     """Return the case with another x (and dy of its shape), made once per key."""
-    return case.memo(("with_x", key), lambda: replace(case, x=x, **changes))  # type: ignore[no-any-return]
+    return case.memo(("with_x", key), lambda: replace(case, x=x, **changes))
 
 
 def agrees(quantity: str, case: Case, got: Array, wanted: Wanted, scale: Any = None) -> Claim:

@@ -44,7 +44,9 @@ def normalized_output_has_variance_var_over_var_plus_eps(
     mean = total(xhat) / n
     value = p.ref.var / (p.ref.var + case.eps)
     radius = (wanted.radius * (2 * np.abs(wanted.value) + wanted.radius)).mean(0, keepdims=True)
-    radius = radius + wanted.radius.mean(axis=0, keepdims=True) ** 2 + rounding / n + 2.0**-50 * value
+    radius = (
+        radius + wanted.radius.mean(axis=0, keepdims=True) ** 2 + rounding / n + 2.0**-50 * value
+    )
     yield Claim("variance of xhat", square / n - mean * mean, value, radius)
 
 
@@ -58,12 +60,12 @@ def output_agrees_with_reference(target: Target, case: Case) -> Iterable[Claim]:
 
 
 def _exact_shift(case: Case) -> Array | None:
-    """Return x + c for the largest of some powers of two c, up to 2**12 max|x|, that adds exactly."""
+    """Return x + c for the largest power of two c that adds exactly, up to 2**12 max|x|."""
     top = float(np.abs(case.x.astype(np.float64)).max())
     for exponent in range(12 - case.recipe.option % 8, -2, -1):
         c = case.x.dtype.type(np.ldexp(1.0, int(np.frexp(top or 1.0)[1]) + exponent))
         with np.errstate(all="ignore"):
-            shifted = case.x + c
+            shifted: Array = case.x + c
             back = shifted - c
         exact = np.isfinite(shifted).all() and (back == case.x).all()
         if exact and (shifted - case.x == c).all():
@@ -170,7 +172,7 @@ def _calmed(case: Case) -> Case:
         x[:, -1] = case.like_x(2)[:, -1]
         return replace(case, x=x)
 
-    return case.memo("calmed", make)  # type: ignore[no-any-return]
+    return case.memo("calmed", make)
 
 
 @invariant("mean_over_all_channels", inputs="not_finite")
@@ -211,7 +213,9 @@ def results_have_the_given_dtypes(target: Target, case: Case) -> Iterable[Claim]
     for name in ("running_mean", "running_var"):
         new, old = getattr(t, name), getattr(case, name)
         if old is not None:
-            yield is_true(f"{name} comes back as {new.dtype}, it was {old.dtype}", new.dtype == old.dtype)
+            yield is_true(
+                f"{name} comes back as {new.dtype}, it was {old.dtype}", new.dtype == old.dtype
+            )
 
 
 @invariant("counts_its_calls")

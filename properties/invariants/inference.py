@@ -21,7 +21,7 @@ from .registry import invariant
 def _wanted(case: Case) -> Wanted:
     assert case.running_mean is not None and case.running_var is not None
     mean, var = case.running_mean, case.running_var
-    return case.memo("eval y", lambda: expected.eval_output(case, mean, var))  # type: ignore[no-any-return]
+    return case.memo("eval y", lambda: expected.eval_output(case, mean, var))
 
 
 @invariant("eval_eps_outside_root", "forward_eval", inputs="tracked")
@@ -43,13 +43,13 @@ def inference_of_a_sample_ignores_the_others(target: Target, case: Case) -> Iter
     whole, _ = evaluated(target, case)
     got, _ = evaluated(target, alone)
     wanted = _wanted(alone)
-    yield Claim("y of the first sample alone", rows(case, got), rows(case, whole[:1]), 2 * wanted.radius)
+    yield Claim(
+        "y of the first sample alone", rows(case, got), rows(case, whole[:1]), 2 * wanted.radius
+    )
 
 
 @invariant("eval_without_eps", "forward_eval", inputs="tracked")
-def training_and_inference_agree_when_statistics_do(
-    target: Target, case: Case
-) -> Iterable[Claim]:
+def training_and_inference_agree_when_statistics_do(target: Target, case: Case) -> Iterable[Claim]:
     """Inference at the batch's own mean and biased variance gives the training output.
 
     (6) and (16) are then the same formula.
@@ -60,8 +60,9 @@ def training_and_inference_agree_when_statistics_do(
         mean, var = (a.astype(dtype).ravel() for a in (p.ref.mean, p.ref.var))
     if not np.isfinite(var).all():
         return
-    train, infer = expected.output(case), case.memo(
-        "eval at batch", lambda: expected.eval_output(case, mean, var)
+    train, infer = (
+        expected.output(case),
+        case.memo("eval at batch", lambda: expected.eval_output(case, mean, var)),
     )
     moved = np.abs(infer.value - train.value)  # by rounding the statistics to their dtype
     got, _ = evaluated(target, case, mean, var)

@@ -48,9 +48,7 @@ def invariant(
 
     def register(check: Check) -> Check:
         name = check.__name__
-        INVARIANTS[name] = Invariant(
-            name, check, ("forward_train", *needs), plant, inputs, weight
-        )
+        INVARIANTS[name] = Invariant(name, check, ("forward_train", *needs), plant, inputs, weight)
         return check
 
     return register

@@ -73,7 +73,10 @@ def forward_mode_is_the_transpose_of_backward(target: Target, case: Case) -> Ite
 
 
 @invariant(
-    "double_backward_ignores_variance", "double_backward_train", "backward_train", inputs="well_affine"
+    "double_backward_ignores_variance",
+    "double_backward_train",
+    "backward_train",
+    inputs="well_affine",
 )
 def double_backward_agrees_with_reference(target: Target, case: Case) -> Iterable[Claim]:
     """The gradients of the backward agree with the derivation graph differentiated twice.

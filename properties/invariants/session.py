@@ -68,7 +68,9 @@ class Session:
         case, saved, state = self.pending.pop(k % len(self.pending))
         mode = "train" if state is None else "eval"
         got = contract.backward(self.target, case.dy, saved, case.gamma, mode=mode)
-        wanted = expected.gradients(case) if state is None else expected.eval_gradients(case, *state)
+        wanted = (
+            expected.gradients(case) if state is None else expected.eval_gradients(case, *state)
+        )
         yield agrees(f"dx of backward_{mode}", case, got.dx, wanted["dx"])
         yield from parameter_agrees(f"dgamma of backward_{mode}", got.dgamma, wanted["dgamma"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def _shards(case: Case) -> list[slice]:
     k = 2 + case.recipe.option % 4
     cuts = np.sort(case.random(11).integers(0, n + 1, size=k - 1))
     ends = [0, *(int(cut) for cut in cuts), n]
-    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def _statistics(case: Case) -> tuple[Array, Array, Array]:
@@ -47,7 +48,10 @@ def merged_statistics_are_those_of_the_whole(target: Target, case: Case) -> Iter
     pr = expected.precision_of(case, state=True)
     with np.errstate(all="ignore"):
         mean, mean_radius, var, var_radius = merged_radii(
-            counts[used, None], means[used].astype(np.float64), variances[used].astype(np.float64), pr
+            counts[used, None],
+            means[used].astype(np.float64),
+            variances[used].astype(np.float64),
+            pr,
         )
     own = 2.0 if pr.u == 2.0**-53 else 1.0  # what is wanted was itself computed in float64
     count, got_mean, got_var = contract.merge(target, "merge_statistics", counts, means, variances)

@@ -47,7 +47,7 @@ def _wanted_after(cases: Iterable[Case]) -> tuple[Wanted, Wanted]:
 def running_statistics_follow_the_closed_form(target: Target, case: Case) -> Iterable[Claim]:
     """After several different batches the running statistics are the stated averages.
 
-    keep**k times the start plus the batches' statistics with weights (1 - keep) keep**j, (18), (19).
+    keep**k times the start, plus the batches' with weights (1 - keep) keep**j, (18), (19).
     """
     cases = [case, case.another(1), case.another(2)]
     mean, var = case.memo("wanted after three", lambda: _wanted_after(cases))
@@ -147,7 +147,9 @@ def training_leaves_its_inputs_unchanged(target: Target, case: Case) -> Iterable
     if "backward_train" in target.offers:
         contract.backward(target, dy, result.saved, gamma, keep_layout=True)
     names = ("x", "gamma", "beta", "running_mean", "running_var", "dy")
-    for name, before, after in zip(names, (*given, case.dy), (x, gamma, beta, mean, var, dy), strict=True):
+    for name, before, after in zip(
+        names, (*given, case.dy), (x, gamma, beta, mean, var, dy), strict=True
+    ):
         if before is not None and after is not None:
             yield same_bits(f"{name} after training", after, before)
 
@@ -206,12 +208,15 @@ def empty_batch_leaves_the_state(target: Target, case: Case) -> Iterable[Claim]:
 
 @invariant("running_variance_starts_at_zero", "initial_state")
 def fresh_state_is_zero_and_one(target: Target, case: Case) -> Iterable[Claim]:
-    """Fresh running statistics are mean 0 and variance 1, so that fresh inference is near the identity.
+    """Fresh running statistics are mean 0 and variance 1.
 
-    With any other start an untrained layer rescales its input, (20).
+    Fresh inference is then the identity but for eps; with any other start an untrained layer
+    rescales its input, (20).
     """
     c = case.conventions.columns(case.x.shape)
-    dtype = np.dtype("float32" if case.recipe.dtype in ("float16", "bfloat16") else case.recipe.dtype)
+    dtype = np.dtype(
+        "float32" if case.recipe.dtype in ("float16", "bfloat16") else case.recipe.dtype
+    )
     mean, var = contract.initial_state(target, c, dtype)
     yield Claim("running_mean", mean, np.zeros(c), 0.0, bits=True)
     yield Claim("running_var", var, np.ones(c), 0.0, bits=True)

@@ -1,4 +1,4 @@
-"""What must not be accused: the right forms, other conventions, and variants that only look wrong."""
+"""What must not be accused: right forms, other conventions, and what only looks wrong."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from reference import forms
 
-from ..contract import Array, Conventions
+from ..contract import Array, Conventions, Target
 from .forms import RIGHT_FORMS
 from .known import LAST, SEED, TORCH, UPDATE, built
-from .textbook import Functions, Pieces, Target
+from .textbook import Functions, Pieces
 from .wrong_layout import channels_last
 
 
@@ -39,7 +39,7 @@ class Control:
 def _nodes(extra: Any) -> Any:
     """Return dx node by node with a further term that is zero in real arithmetic."""
 
-    def input_gradient(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+    def input_gradient(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
         n, xc = x.dtype.type(x.shape[0]), x - mean
         dxhat = dy * gamma
         dvar = -(dxhat * xc).sum(axis=0, keepdims=True) * rstd * rstd * rstd / 2
@@ -49,14 +49,14 @@ def _nodes(extra: Any) -> Any:
     return input_gradient
 
 
-def _with_y_mean(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+def _with_y_mean(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
     xhat = (x - mean) * rstd
     n = x.dtype.type(x.shape[0])
     extra = (dy * xhat).sum(axis=0, keepdims=True) / n * (xhat.sum(axis=0, keepdims=True) / n)
     return forms.input_gradient_means(dy, x, gamma, mean, rstd) + extra * (rstd * gamma)
 
 
-def _from_the_last_row(x: Array) -> Array:
+def _from_the_last_row(x: Array) -> Any:
     return np.add.accumulate(x[::-1], axis=0)[-1:] / x.dtype.type(x.shape[0])
 
 
@@ -70,7 +70,7 @@ def _plain_strides(functions: Functions) -> Functions:
     return {**functions, "backward_train": back}
 
 
-def _minus_two_xc(dvar: Array, xc: Array, n: Any) -> Array:
+def _minus_two_xc(dvar: Array, xc: Array, n: Any) -> Any:
     return dvar * (-2 * xc).sum(axis=0, keepdims=True) / n
 
 

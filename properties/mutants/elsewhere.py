@@ -1,4 +1,4 @@
-"""Bugs that are not in known_bugs.json: one each from six trackers, written before they were run."""
+"""Bugs that are not in known_bugs.json, each from another tracker, written before they were run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
-from .known import BODIES, SEED, TORCH, Mutant
+from .known import BODIES, SEED, TORCH, Mutant, mutants
 from .planted import PLANTED
 from .textbook import Functions, Pieces
 
@@ -30,7 +30,7 @@ def _placeholder_is_x(functions: Functions) -> Functions:
 
     def wrong(x: Array, gamma: Any, beta: Any, rm: Any, rv: Any, **options: Any) -> Any:
         if rm is None and x.size and x.flags.writeable:
-            row = (0, slice(None), *(0,) * (x.ndim - 2))
+            row: Any = (0, slice(None), *(0,) * (x.ndim - 2))
             mean = x.mean(axis=(0, *range(2, x.ndim)), dtype=np.float64)
             keep = 1 - options["momentum"]
             x[row] = keep * x[row] + options["momentum"] * mean
@@ -94,3 +94,8 @@ _FOUND = (
     ),
 )
 ELSEWHERE: dict[str, Mutant] = {mutant.name: mutant for mutant in _FOUND}
+
+
+def all_mutants() -> dict[str, Mutant]:
+    """Return the runnable known bugs and those from elsewhere, by name."""
+    return {**mutants(), **ELSEWHERE}

@@ -13,12 +13,12 @@ from ..contract import Array
 from .textbook import Pieces
 
 
-def _in_order(x: Array) -> Array:
+def _in_order(x: Array) -> Any:
     """Return the sum over the rows, one row after the other."""
     return np.add.accumulate(x, axis=0)[-1:]
 
 
-def _pairwise(x: Array) -> Array:
+def _pairwise(x: Array) -> Any:
     """Return the sum over the rows by halves."""
     while len(x) > 1:
         half = len(x) // 2
@@ -29,10 +29,10 @@ def _pairwise(x: Array) -> Array:
 def _summed_by(total: Any) -> tuple[Any, Any]:
     """Return two-pass mean and variance with this sum."""
 
-    def mean(x: Array) -> Array:
+    def mean(x: Array) -> Any:
         return total(x) / x.dtype.type(len(x))
 
-    def variance(x: Array, mean: Array) -> Array:
+    def variance(x: Array, mean: Array) -> Any:
         xc = x - mean
         return total(xc * xc) / x.dtype.type(len(x))
 
@@ -82,7 +82,7 @@ def _statistics(both: Any, **others: Any) -> Pieces:
     """Return pieces that take mean and variance from one function, called once."""
     held: list[Array] = []
 
-    def mean(x: Array) -> Array:
+    def mean(x: Array) -> Any:
         held[:] = both(x)
         return held[0]
 
@@ -94,7 +94,8 @@ def _fused_output(x: Array, gamma: Array, beta: Array, mean: Array, rstd: Array)
     wide = np.float64 if x.dtype == np.float32 else np.longdouble
     a = (gamma * rstd).astype(x.dtype)
     b = (beta - mean.astype(wide) * a).astype(x.dtype)
-    return (x.astype(wide) * a + b).astype(x.dtype)
+    y: Array = (x.astype(wide) * a + b).astype(x.dtype)
+    return y
 
 
 def _of_sums(sums: tuple[Any, Any]) -> Pieces:
@@ -130,7 +131,7 @@ RIGHT_FORMS: dict[str, Pieces] = {
     ),
 }
 
-_GRADIENTS = {
+_GRADIENTS: dict[str, dict[str, Any]] = {
     name: {"input_gradient": form, "tangent": form}
     for name, form in {
         "means": forms.input_gradient_means,
@@ -139,9 +140,9 @@ _GRADIENTS = {
         "nodes": forms.input_gradient_nodes,
     }.items()
 }
-_FOLDED = {"output": forms.output_folded, "eval_output": forms.output_folded}
-_FUSED = {"output": _fused_output, "eval_output": _fused_output}
-_LATE = {"gamma_gradient": forms.gamma_gradient_late}
+_FOLDED: dict[str, Any] = {"output": forms.output_folded, "eval_output": forms.output_folded}
+_FUSED: dict[str, Any] = {"output": _fused_output, "eval_output": _fused_output}
+_LATE: dict[str, Any] = {"gamma_gradient": forms.gamma_gradient_late}
 
 COMBINED: dict[str, Pieces] = {  # every named form in one implementation or another
     "two passes in order, y direct, dx by means": replace(

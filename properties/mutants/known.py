@@ -148,7 +148,10 @@ NOT_RUNNABLE: dict[str, tuple[str, str]] = {
     "mobilenet-caffe-neg-var": ("loading files", "the file's variances are read by the caller"),
     "mmdet-fold-bias-dropped": ("loading files", "fold returns arrays; no module is reloaded"),
     "torch-eval-neg-rv": ("refusing bad arguments", "a negative running_var is the caller's error"),
-    "torch-empty-running": ("refusing bad arguments", "statistics of a wrong size are never passed"),
+    "torch-empty-running": (
+        "refusing bad arguments",
+        "statistics of a wrong size are never passed",
+    ),
     "torch-update-stats-fpe": ("no channels", "a batch has at least one channel"),
     "tf-mask-ignored": ("masks", "every value of x counts"),
     "keras-fused-mask": ("masks", "every value of x counts"),

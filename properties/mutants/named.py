@@ -9,7 +9,8 @@ from typing import Any
 
 from ..contract import Target, TargetError
 from .controls import controls
-from .known import NOT_RUNNABLE, SEED, built, mutants
+from .elsewhere import all_mutants
+from .known import NOT_RUNNABLE, SEED, built
 from .planted import PLANTED
 
 
@@ -19,7 +20,7 @@ def named(name: str) -> tuple[Target, bool]:
     Raises:
         TargetError: there is none, or the contract lacks what it needs.
     """
-    if name in (known := mutants()):
+    if name in (known := all_mutants()):
         return known[name].target(), True
     if name in (right := controls()):
         control = right[name]

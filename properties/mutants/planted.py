@@ -29,11 +29,11 @@ def _around(name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]
     return Pieces(rewire=rewire)
 
 
-def _mean_over_all_channels(x: Array) -> Array:
+def _mean_over_all_channels(x: Array) -> Any:
     return two_pass_mean(x).mean(axis=1, keepdims=True) + np.zeros_like(x[:1])
 
 
-def _eps_outside_root(var: Array, eps: Any) -> Array:
+def _eps_outside_root(var: Array, eps: Any) -> Any:
     return 1 / (np.sqrt(var) + eps)
 
 
@@ -174,7 +174,9 @@ def _updating(evaluate: Callable[..., Any]) -> Callable[..., Any]:
 
 def _batch_in_eval(functions: Functions) -> Functions:
     def wrong(x: Array, gamma: Any, beta: Any, rm: Any, rv: Any, *, eps: float) -> Any:
-        y, _, _, saved = functions["forward_train"](x, gamma, beta, None, None, eps=eps, momentum=0.5)
+        y, _, _, saved = functions["forward_train"](
+            x, gamma, beta, None, None, eps=eps, momentum=0.5
+        )
         return y, saved
 
     return {**functions, "forward_eval": wrong}
@@ -214,7 +216,7 @@ def _one_buffer(functions: Functions) -> Functions:
 
 
 def _c_order(functions: Functions) -> Functions:
-    def flat(a: Array) -> Array:
+    def flat(a: Array) -> Any:
         return np.ravel(a, order="K").reshape(a.shape) if a.ndim > 1 else a
 
     def train(x: Array, *args: Any, **kwargs: Any) -> Any:
@@ -226,35 +228,35 @@ def _c_order(functions: Functions) -> Functions:
     return {**functions, "forward_train": train, "backward_train": back}
 
 
-def _no_mean_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+def _no_mean_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
     n, xhat = x.shape[0], (x - mean) * rstd
     return gamma * rstd * (dy - xhat * (dy * xhat).sum(axis=0, keepdims=True) / n)
 
 
-def _no_variance_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+def _no_variance_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
     return gamma * rstd * (dy - dy.sum(axis=0, keepdims=True) / x.shape[0])
 
 
-def _first_row_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+def _first_row_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
     n, xhat = x.shape[0], (x - mean) * rstd
     return gamma * rstd * (dy - dy[:1] - xhat * (dy * xhat).sum(axis=0, keepdims=True) / n)
 
 
-def _clipped(dy: Array, *rest: Any) -> Array:
+def _clipped(dy: Array, *rest: Any) -> Any:
     return forms.input_gradient_means(np.clip(dy, -1, 1), *rest)
 
 
-def _without_gamma(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+def _without_gamma(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
     return forms.input_gradient_means(dy, x, np.ones_like(rstd), mean, rstd)
 
 
-def _too_large(dy: Array, *rest: Any) -> Array:
+def _too_large(dy: Array, *rest: Any) -> Any:
     return forms.input_gradient_means(dy, *rest) * np.float32(1.001)
 
 
 def _second_without_variance(
     ddx: Array, ddgamma: Any, dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array
-) -> Array:
+) -> Any:
     xhat, n = (x - mean) * rstd, x.shape[0]
     p, q = (ddx * xhat).sum(0, keepdims=True) / n, (dy * xhat).sum(0, keepdims=True) / n
     right = forms.second_by_x(ddx, ddgamma, dy, x, gamma, mean, rstd)
@@ -280,7 +282,7 @@ def _unscaled_bias(
     return right, shift if bias is None else bias + shift
 
 
-def _over_n_minus_1(x: Array) -> Array:
+def _over_n_minus_1(x: Array) -> Any:
     return x.sum(axis=0, keepdims=True) / max(x.shape[0] - 1, 1)
 
 
@@ -290,7 +292,9 @@ PLANTED: dict[str, Pieces] = {
     "mean_over_all_channels": Pieces(mean=_mean_over_all_channels),
     "first_row_left_out_of_mean": Pieces(mean=lambda x: two_pass_mean(x[1:] if len(x) > 1 else x)),
     "variance_divides_by_n_minus_1": Pieces(
-        variance=lambda x, mean: two_pass_variance(x, mean) * x.dtype.type(len(x) / max(len(x) - 1, 1))
+        variance=lambda x, mean: (
+            two_pass_variance(x, mean) * x.dtype.type(len(x) / max(len(x) - 1, 1))
+        )
     ),
     "eps_outside_root": Pieces(rstd=_eps_outside_root),
     "eps_is_constant": Pieces(rstd=lambda var, eps: root_of_sum(var, var.dtype.type(1e-3))),
@@ -309,7 +313,9 @@ PLANTED: dict[str, Pieces] = {
     "momentum_swapped": Pieces(average=lambda old, new, keep, rest: rest * old + keep * new),
     "running_mean_adds_up": Pieces(average=lambda old, new, keep, rest: old + rest * new),
     "keeps_its_own_state": _around("forward_train", _own_state),
-    "running_variance_holds_eps": Pieces(running_variance=lambda var, n, convention, eps: var + eps),
+    "running_variance_holds_eps": Pieces(
+        running_variance=lambda var, n, convention, eps: var + eps
+    ),
     "unbiased_variance_of_one_value_is_nan": _around(
         "forward_train", _nan_when(lambda x: x.size == x.shape[1])
     ),
@@ -328,8 +334,9 @@ PLANTED: dict[str, Pieces] = {
     "gamma_missing_in_dx": Pieces(input_gradient=_without_gamma),
     "dx_is_clipped": Pieces(input_gradient=_clipped),
     "rstd_squared_in_dx": Pieces(
-        input_gradient=lambda dy, x, gamma, mean, rstd: rstd
-        * forms.input_gradient_means(dy, x, gamma, mean, rstd)
+        input_gradient=lambda dy, x, gamma, mean, rstd: (
+            rstd * forms.input_gradient_means(dy, x, gamma, mean, rstd)
+        )
     ),
     "dgamma_without_rstd": Pieces(
         gamma_gradient=lambda dy, x, mean, rstd: (dy * (x - mean)).sum(axis=0, keepdims=True)

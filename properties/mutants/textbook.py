@@ -42,7 +42,11 @@ def weighted(old: Array, new: Array, keep: Any, rest: Any) -> Array:
 
 def by_convention(var: Array, n: int, convention: str, eps: Any) -> Array:
     """Return the variance that enters the running one.  # (19)"""
-    return var * var.dtype.type(n) / var.dtype.type(n - 1) if convention == "unbiased" and n > 1 else var
+    return (
+        var * var.dtype.type(n) / var.dtype.type(n - 1)
+        if convention == "unbiased" and n > 1
+        else var
+    )
 
 
 def eval_input_gradient(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
@@ -64,7 +68,9 @@ def merged_statistics(counts: Array, means: Array, variances: Array) -> tuple[An
     return counts.sum(), mean, (w * (variances + (means - mean) ** 2)).sum(axis=0)
 
 
-def merged_gradients(counts: Array, sums_dy: Array, sums_dy_xhat: Array) -> tuple[Any, Array, Array]:
+def merged_gradients(
+    counts: Array, sums_dy: Array, sums_dy_xhat: Array
+) -> tuple[Any, Array, Array]:
     """Return count, mean(dy) and mean(dy * xhat) of the shards' union.  # (26)"""
     used = counts > 0
     count = counts[used].sum()
@@ -140,7 +146,9 @@ def implementation(
 ) -> Target:
     """Return a target made of these pieces that follows these conventions, channel axis 1."""
     functions = _branched(pieces, conventions, exact)
-    offers = frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
+    offers = (
+        frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
+    )
     offers |= {"no affine", "no running statistics", "empty batch", "one value", "eps"}
     return Target(spec, functions, replace(conventions, channel_axis=1), offers)
 
@@ -191,7 +199,11 @@ def _functions(p: Pieces, conventions: Conventions, exact: bool) -> Functions:
         n = r.shape[0]
         if n == 0:
             kept = [None if a is None else answer(a.copy(), a) for a in (rm, rv)]
-            return out(r, x), *kept, Saved(r, gamma, r.sum(0, keepdims=True), r.sum(0, keepdims=True), x)
+            return (
+                out(r, x),
+                *kept,
+                Saved(r, gamma, r.sum(0, keepdims=True), r.sum(0, keepdims=True), x),
+            )
         mean = p.mean(r)
         var = p.variance(r, mean)
         rstd = p.rstd(var, e)
@@ -204,8 +216,8 @@ def _functions(p: Pieces, conventions: Conventions, exact: bool) -> Functions:
             new_mean = p.average(rm.astype(s).reshape(1, -1), mean.astype(s), keep, rest)
             fresh = p.running_variance(var, n, conventions.running_var, e).astype(s)
             new_var = p.average(rv.astype(s).reshape(1, -1), fresh, keep, rest)
-        kept = p.kept(r, y, parameter(gamma, t, 1), parameter(beta, t, 0), mean, rstd)
-        saved = Saved(kept, gamma, mean, p.backward_rstd(var, e) if p.backward_rstd else rstd, x)
+        basis = p.kept(r, y, parameter(gamma, t, 1), parameter(beta, t, 0), mean, rstd)
+        saved = Saved(basis, gamma, mean, p.backward_rstd(var, e) if p.backward_rstd else rstd, x)
         return out(y, x), answer(new_mean, rm), answer(new_var, rv), saved
 
     def forward_eval(x: Array, gamma: Any, beta: Any, rm: Array, rv: Array, *, eps: float) -> Any:
@@ -237,12 +249,12 @@ def _functions(p: Pieces, conventions: Conventions, exact: bool) -> Functions:
         ty = p.tangent(rows(tx).astype(t), saved.x, gamma, saved.mean, saved.rstd)
         return out(ty + xhat * parameter(tgamma, t, 0) + parameter(tbeta, t, 0), tx)
 
-    def double_backward_train(ddx: Array, ddgamma: Any, ddbeta: Any, dy: Array, saved: Saved) -> Any:
+    def double_backward_train(
+        ddx: Array, ddgamma: Any, ddbeta: Any, dy: Array, saved: Saved
+    ) -> Any:
         t = work(dy.dtype)
         v, g, gamma = rows(ddx).astype(t), rows(dy).astype(t), parameter(saved.gamma, t, 1)
-        by_x = p.second_by_x(
-            v, parameter(ddgamma, t, 0), g, saved.x, gamma, saved.mean, saved.rstd
-        )
+        by_x = p.second_by_x(v, parameter(ddgamma, t, 0), g, saved.x, gamma, saved.mean, saved.rstd)
         by_gamma = p.second_by_gamma(v, g, saved.x, saved.mean, saved.rstd)
         return out(by_x, dy), answer(by_gamma, saved.gamma), jvp_train(ddx, ddgamma, ddbeta, saved)
 

@@ -40,7 +40,7 @@ def _without_beta(x: Array, gamma: Any, beta: Any, mean: Array, rstd: Array) -> 
 
 def _parameters_on_the_last_axis(functions: Functions) -> Functions:
     def wrong(x: Array, gamma: Any, beta: Any, *args: Any, **options: Any) -> Any:
-        y, mean, var, saved = functions["forward_train"](x, None, None, *args, **options)
+        y, mean, var, _ = functions["forward_train"](x, None, None, *args, **options)
         given = functions["forward_train"](x, gamma, beta, *args, **options)[3]
         return (y if gamma is None else (y * gamma + beta).astype(y.dtype)), mean, var, given
 

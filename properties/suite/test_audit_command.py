@@ -12,8 +12,7 @@ import pytest
 from audited import MISTAKES, RIGHT, UNDECIDED, command
 
 from properties import audit_cli
-from reference.audit import points
-from reference.audit import NotAFormula, from_text
+from reference.audit import NotAFormula, from_text, points
 
 NOT_A_FORMULA = {
     "an import": ("import os", "a statement of kind import"),

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from audited import MISTAKES, RIGHT, SEED, in_file, judged
 
-from reference.audit import points, recognise, run, terms
-from reference.audit import Question, audit, from_text, status
+from reference.audit import Question, audit, from_text, points, recognise, run, status, terms
 from reference.audit.smallest import smallest
 
 

@@ -15,7 +15,13 @@ def problem(name: str):
     scale, offset, eps = REGIMES[name]
     rng = np.random.default_rng(2)
     x = rng.standard_normal((7, 3)) * scale + offset
-    return x, rng.standard_normal((7, 3)), rng.standard_normal((7, 3)), np.array([[2.0, -1.0, 0.5]]), eps
+    return (
+        x,
+        rng.standard_normal((7, 3)),
+        rng.standard_normal((7, 3)),
+        np.array([[2.0, -1.0, 0.5]]),
+        eps,
+    )
 
 
 def difference(name: str):

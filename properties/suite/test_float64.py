@@ -15,7 +15,9 @@ SCALE = 2**260
 
 def root(value: Fraction) -> Fraction:
     """Return a square root to 256 bits."""
-    return Fraction(isqrt(value.numerator * value.denominator * SCALE**2), value.denominator * SCALE)
+    return Fraction(
+        isqrt(value.numerator * value.denominator * SCALE**2), value.denominator * SCALE
+    )
 
 
 def exact(a: np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ def test_likely_cause_is_named():
 @pytest.mark.parametrize("spec", BUILT_IN)
 @pytest.mark.parametrize("name", INVARIANTS)
 def test_it_holds_for_the_built_in(name, spec):
-    """The built-in batch norm passes with decisive examples (folding has no per-activation form)."""
+    """The built-in passes with decisive examples (folding has no per-activation form)."""
     result = run_invariant(BUILT_IN[spec], INVARIANTS[name], examples=60, seed_number=6)
     if spec == "bn:per_activation" and "fold" in INVARIANTS[name].needs:
         assert result.verdict == "not offered"

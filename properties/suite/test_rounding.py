@@ -20,25 +20,51 @@ def worst_of(pieces, dtype, batches=60):
     """Return the largest error as a multiple of its radius over some batches."""
     target = implementation(pieces, CONVENTIONS, "form")
     rng = np.random.default_rng(11)
-    outcomes = [judge(everything(target, build(drawn(rng, dtype), CONVENTIONS))) for _ in range(batches)]
+    outcomes = [
+        judge(everything(target, build(drawn(rng, dtype), CONVENTIONS))) for _ in range(batches)
+    ]
     return max(outcome.worst for outcome in outcomes)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("form", RIGHT_FORMS)
 def test_right_forms_stay_within_the_radius(form, dtype):
-    """No form of the named list is accused; 200,000 batches are run by properties.benchmarks.right."""
+    """No form of the named list is accused; properties.benchmarks.right runs 200,000 batches."""
     assert worst_of(RIGHT_FORMS[form], dtype) <= 1.0
 
 
 FOUND = {  # batches on which an earlier radius accused a right form
     "Welford among subnormals": (
         "welford",
-        Recipe("magnitude", 36, 3, (3,), "float32", 16, 3, 1563182004, "zero", "ones_and_generic", 0.001),
+        Recipe(
+            "magnitude",
+            36,
+            3,
+            (3,),
+            "float32",
+            16,
+            3,
+            1563182004,
+            "zero",
+            "ones_and_generic",
+            0.001,
+        ),
     ),
     "gradients that sum to zero on a constant channel": (
         "two_pass",
-        Recipe("constant_channel", 7, 4, (3,), "float32", 18, 706, 3607503001, "zero", "along_xhat", 1e-7),
+        Recipe(
+            "constant_channel",
+            7,
+            4,
+            (3,),
+            "float32",
+            18,
+            706,
+            3607503001,
+            "zero",
+            "along_xhat",
+            1e-7,
+        ),
     ),
     "a zero sum beside a large mean among subnormals": (
         "welford",
@@ -98,7 +124,7 @@ def test_half_is_computed_in_float32_and_stored_in_half():
 
 @pytest.mark.parametrize("operation", ["+", "-", "*", "/", "root", "sum"])
 def test_ball_encloses_float32_arithmetic(operation):
-    """The radius of each operation encloses what float32 makes of it, and a tenth of it does not."""
+    """The radius of an operation encloses what float32 makes of it; a tenth of it does not."""
     rng = np.random.default_rng(5)
     a, b = ((rng.random((64, 50)) * s + s / 2).astype(np.float32) for s in (1.0, 0.03))
     p = precision("float32")

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..exact import enclose, exact_root
 from .arithmetic import Degree, Interval, NegativeRoot, TurnedFloat, integer_root
 from .events import events
-from ..exact import enclose, exact_root
 
 PLAIN_BITS = 20  # a float of at most so many bits (0.5, 3.0) is what its author meant
 LARGEST_EXPONENT = 64

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from .. import rounding
+from ..ball import precision
+from ..float64 import Reference, reference_eval, reference_train
 from .formula import Formula, WrongShape, shaped
 from .literals import NotAFormula
 from .points import Question
-from ..ball import precision
-from ..float64 import Reference, reference_eval, reference_train
 
 Array = Any
 SHAPES = ((2, 1), (3, 2), (5, 3), (8, 1), (33, 2))

@@ -80,7 +80,7 @@ class _Rewrite(ast.NodeTransformer):
     def _named_eps(self, name: str, value: ast.expr) -> ast.expr:
         if name in EPS_NAMES and self._is_eps(value):
             return self._eps(value)
-        return self.visit(value)  # type: ignore[no-any-return]
+        return self.visit(value)
 
     def visit_Assign(self, node: ast.Assign) -> Any:
         target = node.targets[0]
