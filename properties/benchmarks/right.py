@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -97,6 +98,16 @@ def _targets(with_torch: bool) -> dict[str, Target]:
     return targets
 
 
+def _shared(cases: dict[Conventions, Case], conventions: Conventions, recipe: Recipe) -> Case:
+    """Return the batch under these conventions; all but the state is wanted alike under any."""
+    if conventions not in cases:
+        first = next(iter(cases.values()), None) or build(recipe, conventions)
+        first.memo("begun", lambda: True)
+        cases[conventions] = replace(first, conventions=conventions)
+        cases[conventions].__dict__["_memory"] = first.__dict__["_memory"]
+    return cases[conventions]
+
+
 def _shard(
     arguments: tuple[int, int, str, bool],
 ) -> tuple[Counter[str], dict[str, float], Counter[str]]:
@@ -112,9 +123,7 @@ def _shard(
         recipe = drawn(rng, dtype)
         cases: dict[Conventions, Case] = {}
         for name, target in targets.items():
-            if target.conventions not in cases:
-                cases[target.conventions] = build(recipe, target.conventions)
-            case = cases[target.conventions]
+            case = _shared(cases, target.conventions, recipe)
             try:
                 outcome = judge(everything(target, case))
             except Misbehaved as error:
