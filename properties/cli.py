@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .argument_types import positive, seed_number
+
 if TYPE_CHECKING:
     from .contract import Target
     from .run import Result
@@ -26,28 +28,8 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM arrived; like an interrupt it is nobody's to catch, not even in a target's call."""
 
 
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
-    return value
-
-
-def _seed(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**32 - 1")
-    return value
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands, with the arguments of the wanted one, or of all."""
     top = _Parser(prog="bncheck", description="Check any batch normalization.", allow_abbrev=False)
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
@@ -60,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure")
     run.add_argument(
-        "--examples", type=_positive, default=100, metavar="N", help="per invariant (100)"
+        "--examples", type=positive, default=100, metavar="N", help="per invariant (100)"
     )
-    run.add_argument("--seed", type=_seed, metavar="N", help="draw the same examples again")
+    run.add_argument("--seed", type=seed_number, metavar="N", help="draw the same examples again")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     run.add_argument(
         "--only",
@@ -72,39 +54,46 @@ def parser() -> argparse.ArgumentParser:
         help="may be given more than once",
     )
     commands.add_parser("invariants", help="list what is checked, as a Markdown table")
-    _add_audit(commands)
+    for name, (room, prefix, text) in _ROOMS.items():
+        command = commands.add_parser(name, help=text, allow_abbrev=False)
+        if wanted in (None, name):
+            getattr(_room(room), f"add_{prefix}arguments")(command)
     return top
 
 
-def _add_audit(commands: Any) -> None:
-    try:
-        from .audit_cli import add_arguments
-    except ImportError:
-        return
+_ROOMS = {  # command: the module that has it, the prefix of its functions there, what it does
+    "audit": ("audit_cli", "", "judge a gradient formula exactly"),
+    "replay": ("corpus.commands", "replay_", "run the regression corpus on a target"),
+    "corpus": ("corpus.commands", "", "add to, list, show and check the regression corpus"),
+    "mutants": ("mutants.commands", "list_", "list the known bugs, runnable as mutants:NAME"),
+    "kill-matrix": ("mutants.commands", "", "run every invariant on every known bug"),
+}
 
-    add_arguments(
-        commands.add_parser("audit", help="judge a gradient formula exactly", allow_abbrev=False)
-    )
+
+def _room(name: str) -> Any:
+    import importlib
+
+    return importlib.import_module(f".{name}", __package__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
-    top = parser()
-    args = top.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    top = parser(next((word for word in given if not word.startswith("-")), ""))
+    args = top.parse_args(given)
     if args.version:
         from importlib.metadata import version
 
         print(f"bncheck {version('bncheck')}")
         return 0
     if args.command is None:
-        top.error("COMMAND is missing: expected run, invariants or audit")
+        top.error(f"COMMAND is missing: expected one of run, invariants, {', '.join(_ROOMS)}")
     try:
         if args.command == "invariants":
             return _list_invariants()
-        if args.command == "audit":
-            from .audit_cli import run as audit
-
-            return audit(args)
+        if args.command in _ROOMS:
+            room, prefix, _ = _ROOMS[args.command]
+            return int(getattr(_room(room), f"run_{prefix}".rstrip("_"))(args))
         return _run(args)
     except KeyboardInterrupt:
         return 130
@@ -199,6 +188,7 @@ class _Run:
             signal.signal(signal.SIGTERM, previous)
         self._finish(cut != 0)
         unwritten = self._write()
+        self._remember()
         return cut or unwritten or exit_status(self.results)
 
     def _each(self) -> None:
@@ -242,6 +232,17 @@ class _Run:
         early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
         stopped = "interrupted; so far " if interrupted else early
         print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
+
+    def _remember(self) -> None:
+        """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""
+        from .corpus.files import remember
+        from .entry import entry
+
+        failed = [r for r in self.results if r.verdict == "fail" and r.case is not None]
+        try:
+            remember([entry(self.target, r.invariant, r.case) for r in failed if r.case])
+        except OSError as error:
+            print(f"bncheck: counterexamples not kept: {error.strerror}", file=sys.stderr)
 
     def _write(self) -> int:
         """Write the JSON file that was asked for; return 2 where that cannot be done."""

@@ -163,7 +163,7 @@ def sentence_of(invariant: Invariant, case: Case) -> str:
 
 def entry(target: Target, invariant: Invariant, case: Case) -> dict[str, Any]:
     """Return the corpus entry of a case that fails an invariant: calls, and what is right."""
-    from .corpus_expected import with_expected
+    from .corpus.expected import with_expected
 
     return {
         "sentence": sentence_of(invariant, case),

@@ -28,13 +28,14 @@ WELL = tuple(name for name in FINITE if not REGIMES[name].ill_conditioned)
 class Inputs:
     """The kind of cases an invariant is exercised on.
 
-    regimes: what x may be; n, channels: least and largest; one: one value per channel;
-    affine, tracked: whether gamma and beta, the running statistics, must be there.
+    regimes: what x may be; n, channels: least and largest; least: of spatial sizes; one: one value
+    per channel; affine, tracked: whether gamma and beta, the running statistics, must be there.
     """
 
     regimes: tuple[str, ...] = FINITE
     n: tuple[int, int] = (2, 40)
     channels: tuple[int, int] = (1, 4)
+    least: int = 1
     one: bool = False
     affine: bool = False
     tracked: bool = False
@@ -51,7 +52,7 @@ INPUTS: dict[str, Inputs] = {
     "empty": Inputs(n=(0, 0)),
     "large": Inputs(regimes=("balanced",), n=(1025, 70000), channels=(1, 2)),
     "sequence": Inputs(regimes=WELL, n=(2, 12), channels=(1, 2), tracked=True),
-    "layout": Inputs(n=(2, 9), channels=(1, 4)),
+    "layout": Inputs(n=(2, 9), channels=(2, 4), least=2),
 }
 
 
@@ -84,7 +85,7 @@ def _choices(
         "regime": inputs.regimes,
         "n": LARGE if large else range(inputs.n[0], inputs.n[1] + 1),
         "channels": range(inputs.channels[0], inputs.channels[1] + 1),
-        "spatial": _spatial(ranks[:1] if large else ranks, 1 if inputs.one else 3),
+        "spatial": _spatial(ranks[:1] if large else ranks, inputs.least, 1 if inputs.one else 3),
         "dtype": dtypes,
         "bits": range(1, 21),
         "level": range(1025),
@@ -101,9 +102,9 @@ def _choices(
     }
 
 
-def _spatial(ranks: Sequence[int], largest: int) -> list[tuple[int, ...]]:
-    """Return spatial sizes from 1 to the largest, as many for each rank."""
-    sizes = list(itertools.product(range(1, largest + 1), repeat=3))
+def _spatial(ranks: Sequence[int], least: int, largest: int) -> list[tuple[int, ...]]:
+    """Return spatial sizes from the least to the largest, as many for each rank."""
+    sizes = list(itertools.product(range(least, largest + 1), repeat=3))
     return [size[: rank - 2] for rank in ranks for size in sizes]
 
 

@@ -112,7 +112,7 @@ def _by_output(weight: Array, outputs: int, transposed: bool, groups: int) -> Ar
     return split.transpose(1, 3, 0, 2).reshape(-1, outputs)
 
 
-@invariant("fold_leaves_bias_unscaled", "fold", inputs="tracked")
+@invariant("fold_leaves_bias_unscaled", "fold", inputs="tracked", weight=3)
 def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
     """A layer with the batch norm folded in computes what the two computed in turn.
 

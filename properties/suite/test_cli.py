@@ -301,7 +301,7 @@ ARGUMENTS = {
     ("run", "--exam", "9"): "unrecognized arguments: --exam",
     ("run", "bn", "torch"): "unrecognized arguments: torch",
     ("walk",): "invalid choice: 'walk'",
-    (): "COMMAND is missing: expected run or audit",
+    (): "COMMAND is missing: expected one of run, invariants, audit",
 }
 
 

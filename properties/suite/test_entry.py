@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import bn
 from properties.cases import Case, Recipe, build
 from properties.contract import FUNCTIONS, Conventions, Target
-from properties.corpus_io import decode_array, decode_float
+from properties.corpus.files import decode_array, decode_float
 from properties.entry import ARGUMENTS, encode_array, encode_float, entry
 from properties.invariants import INVARIANTS
 from properties.layouts import LAYOUTS, arrange

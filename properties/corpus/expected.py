@@ -19,13 +19,13 @@ from reference import exact
 from reference.float64 import reference_train
 from reference.rounding_second import folding_radii, merged_radii, second_radii, tangent_radius
 
-from . import expected
-from .cases import Case, Recipe, state_dtype
-from .contract import Array, Conventions
-from .corpus_io import Entry, decode_array, decode_float, decode_wanted
-from .entry import Calls, encode_float, shortened
-from .expected import Wanted, row, rows
-from .invariants.inference import _by_output
+from .. import expected
+from ..cases import Case, Recipe, state_dtype
+from ..contract import Array, Conventions
+from ..entry import Calls, encode_float, shortened
+from ..expected import Wanted, row, rows
+from ..invariants.inference import _by_output
+from .files import Entry, decode_array, decode_float, decode_wanted
 
 _MANY = 500  # rows from which the float64 reference replaces the rationals
 _BITS = 12  # that a stored radius keeps, rounded up

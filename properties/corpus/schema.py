@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .corpus_io import Malformed, decode_float
-from .layouts import LAYOUTS
+from ..layouts import LAYOUTS
+from .files import Malformed, decode_float
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 _FINITE = ("gamma", "beta", "running_mean", "eps", "momentum", "dy", "weight", "bias")

@@ -18,15 +18,15 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .cases import Case, build
-from .contract import Misbehaved, Target
-from .invariants import INVARIANTS, Invariant
-from .machine import machine
-from .mutants.controls import controls
-from .mutants.elsewhere import all_mutants
-from .run import Step, count_numbers, example_count, run_invariant
-from .strategies import cases
-from .verdict import judge
+from ..cases import Case, build
+from ..contract import Misbehaved, Target
+from ..invariants import INVARIANTS, Invariant
+from ..machine import machine
+from ..run import Step, count_numbers, example_count, run_invariant
+from ..strategies import cases
+from ..verdict import judge
+from .controls import controls
+from .elsewhere import all_mutants
 
 Drawn = list[tuple[Case, list[Step]]]
 

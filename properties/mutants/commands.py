@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from .argument_types import positive, seed_number
+from ..argument_types import positive, seed_number
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the matrix; 0 where every mutant is killed and no control accused, else 1."""
-    from .corpus_io import write_whole
+    from ..corpus.files import write_whole
     from .kill_matrix import run_matrix
     from .kill_report import summary, to_csv, to_json, to_markdown
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .contract import Array
+from ..contract import Array
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parent
 LAST_RUN = Path(".bncheck") / "last_run.json"
 LARGEST_FILE = 8 * 2**20  # bytes
 _SCHEMA = "schema.json"
@@ -54,8 +54,8 @@ def decode_float(text: Any) -> float:
 
 def decode_array(value: dict[str, Any]) -> Array:
     """Return an array in its memory layout."""
-    from .cases import dtype_of
-    from .layouts import arrange
+    from ..cases import dtype_of
+    from ..layouts import arrange
 
     integers = value["dtype"] == "int64"
     numbers = value["data"] if integers else [decode_float(v) for v in value["data"]]
@@ -163,7 +163,7 @@ def _comma(text: str, at: int) -> int:
 
 def read_file(path: Path, folder: Path | None = None) -> tuple[list[Entry], list[str]]:
     """Return the good entries of a file, and a line naming file and key for each bad one."""
-    from .corpus_schema import check_entry
+    from .schema import check_entry
 
     def told(key: str, what: str) -> str:
         return f"file={path}: key={key!r}: {what}"

@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .invariants import INVARIANTS
+from ..invariants import INVARIANTS
+from .controls import controls
+from .elsewhere import all_mutants
 from .kill_matrix import Kill, Matrix
-from .mutants.controls import controls
-from .mutants.elsewhere import all_mutants
-from .mutants.known import NOT_RUNNABLE
+from .known import NOT_RUNNABLE
 
-STORED = Path(__file__).parent / "mutants" / "kill_matrix.json"
+STORED = Path(__file__).with_name("kill_matrix.json")
 
 
 def to_json(matrix: Matrix) -> dict[str, Any]:

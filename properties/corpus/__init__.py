@@ -1,0 +1,1 @@
+"""The regression corpus: its files, how they are read, written, replayed and shown."""
