@@ -64,7 +64,10 @@ ALLOWED = [
     ("properties/strategies.py", {"hypothesis", "properties"}),
     ("properties/cli.py", {"properties"}),
     ("properties/plugin.py", {"pytest", "properties"}),
-    ("properties/mutants", {"numpy", "reference", "properties", "bn"}),
+    ("properties/mutants/textbook.py", {"numpy", "reference", "properties"}),
+    ("properties/mutants/planted.py", {"numpy", "reference", "properties"}),
+    ("properties/mutants/forms.py", {"numpy", "reference", "properties"}),
+    ("properties/corpus", {"numpy", "reference", "properties"}),
 ]
 
 

@@ -253,7 +253,7 @@ def test_a_failing_run_is_found_again(
 
 _KILLED = """
 import argparse, os, pathlib, random, signal, sys, time
-from properties import corpus_cli, corpus_expected
+from properties.corpus import commands as corpus_cli, expected as corpus_expected
 from properties.corpus.files import read_file
 folder = pathlib.Path(sys.argv[1])
 target, given = folder / "findings.json", folder / "given.txt"

@@ -34,7 +34,7 @@ def test_alone_it_catches_its_planted_error(invariant):
 def test_it_holds_for_the_textbook(invariant, stated):
     """A right implementation passes with decisive examples, whatever its conventions."""
     right = implementation(Pieces(), STATED[stated], "right")
-    result = run_invariant(right, invariant, examples=40, seed_number=2)
+    result = run_invariant(right, invariant, examples=25, seed_number=2)
     assert result.verdict == "pass", f"{result.message} {result.failure} {result.case}"
 
 
@@ -105,7 +105,7 @@ def test_likely_cause_is_named():
 @pytest.mark.parametrize("name", INVARIANTS)
 def test_it_holds_for_the_built_in(name, spec):
     """The built-in passes with decisive examples (folding has no per-activation form)."""
-    result = run_invariant(BUILT_IN[spec], INVARIANTS[name], examples=60, seed_number=6)
+    result = run_invariant(BUILT_IN[spec], INVARIANTS[name], examples=30, seed_number=6)
     if spec == "bn:per_activation" and "fold" in INVARIANTS[name].needs:
         assert result.verdict == "not offered"
     else:
