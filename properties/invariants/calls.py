@@ -82,4 +82,5 @@ def total(a: Array) -> Array:
 def inner(a: Array, b: Array) -> tuple[Array, Array]:
     """Return sum(a * b) per column and the rounding of its products, each (1, c)."""
     products = a * b
-    return total(products), 2.0**-52 * np.abs(products).sum(axis=0, keepdims=True)
+    vanished = len(a) * 2.0**-1074  # what each product may lose among the subnormals
+    return total(products), 2.0**-52 * np.abs(products).sum(axis=0, keepdims=True) + vanished
