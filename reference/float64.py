@@ -15,6 +15,7 @@ from . import graph
 from .double import Array, DoubleDouble, pair
 
 _ULP = 2.0**-52
+_LEAST = 2.0**-1074  # what a value may lose when its scaling is undone
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _read(
         _read_backward(forward, dy, k, share, seconds, value, terms, rstd)
     if tangents is not None:
         _read_forward_mode(forward, tangents, k, value, terms)
-    return Reference(value, {name: _ULP * term for name, term in terms.items()})
+    return Reference(value, {name: _ULP * term + _LEAST for name, term in terms.items()})
 
 
 def _read_backward(

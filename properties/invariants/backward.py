@@ -21,7 +21,7 @@ from .forward import exact_scale, scaled
 from .registry import invariant
 
 
-@invariant("dx_is_0.1_percent_too_large", "backward_train")
+@invariant("mean_path_missing", "backward_train")
 def input_gradient_agrees_with_reference(target: Target, case: Case) -> Iterable[Claim]:
     """The input gradient agrees with the float64 reference.
 

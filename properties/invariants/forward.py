@@ -47,7 +47,8 @@ def normalized_output_has_variance_var_over_var_plus_eps(
     radius = (
         radius + wanted.radius.mean(axis=0, keepdims=True) ** 2 + rounding / n + 2.0**-50 * value
     )
-    radius = radius + 4 * 2.0**-1074  # each step here may vanish once
+    # each step here may vanish once, and so may the variance
+    radius = radius + p.ref.bound["var"] / (p.ref.var + case.eps) + 4 * 2.0**-1074
     yield Claim("variance of xhat", square / n - mean * mean, value, radius)
 
 

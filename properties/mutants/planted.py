@@ -346,7 +346,6 @@ PLANTED: dict[str, Pieces] = {
     "next_forward_overwrites_saved": Pieces(rewire=_one_buffer),
     "assumes_c_order": Pieces(rewire=_c_order),
     "tangent_ignores_mean": Pieces(tangent=_no_mean_path),
-    "tangent_ignores_variance": Pieces(tangent=_no_variance_path),
     "double_backward_ignores_variance": Pieces(second_by_x=_second_without_variance),
     "merged_variance_is_mean_of_variances": Pieces(merge_statistics=_mean_of_variances),
     "merged_gradients_are_mean_of_means": Pieces(merge_gradients=_mean_of_means),
