@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -181,8 +181,3 @@ def exactly(a: Array | None, fill: float, like: Array) -> Wanted:
     """Return an array taken as exact, as a row."""
     value = row(a, like, fill)
     return Wanted(value, np.zeros_like(value))
-
-
-def widened(wanted: Wanted, *others: Any) -> Array:
-    """Return the sum of the radii: the triangle inequality."""
-    return sum((other.radius for other in others), start=wanted.radius)
