@@ -91,6 +91,10 @@ def input_gradient_along_xhat_is_damped_by_eps(target: Target, case: Case) -> It
     want = p.gamma * p.ref.rstd * p.ref.dgamma * (case.eps / (p.ref.var + case.eps))
     scale = slope * np.abs(p.dy * xhat).sum(axis=0, keepdims=True)
     radius = (wanted.radius * np.abs(xhat)).sum(axis=0, keepdims=True) + rounding + 2.0**-49 * scale
+    # xhat and dgamma are themselves rounded, to subnormals where x is
+    felt = np.abs(wanted.value) + slope * np.abs(p.dy)
+    radius = radius + (felt * p.ref.bound["xhat"]).sum(axis=0, keepdims=True)
+    radius = radius + slope * p.ref.bound["dgamma"] + 4 * 2.0**-1074
     yield Claim("sum of dx * xhat", got, want, radius, scale)
 
 
