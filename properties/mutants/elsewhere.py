@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..contract import Array
+from ..contract import Array, Conventions
 from .known import BODIES, SEED, TORCH, Mutant, mutants
 from .planted import PLANTED
-from .textbook import Functions, Pieces
+from .textbook import Functions, Pieces, folded
 
 
 def _divisor_with_eps(var: Array, n: int, convention: str, eps: Any) -> Array:
@@ -39,6 +40,71 @@ def _placeholder_is_x(functions: Functions) -> Functions:
     return {**functions, "forward_train": wrong}
 
 
+def _mean_paths_alone_hold_gamma(
+    dy: Array, x: Array, gamma: Array, mean: Array, rstd: Array
+) -> Array:
+    """Return rstd / n * (n * dy - gamma * (sum(dy) + xhat * sum(dy * xhat)))."""
+    n = x.dtype.type(x.shape[0])
+    xhat = (x - mean) * rstd
+    paths = dy.sum(axis=0, keepdims=True) + xhat * (dy * xhat).sum(axis=0, keepdims=True)
+    return (n * dy - gamma * paths) * (rstd / n)
+
+
+_THREADS_READ = 4096  # 1024 threads of four numbers each
+
+
+def _statistics_with_overlapping_tail(x: Array, eps: Any) -> tuple[Array, Array]:
+    """Return mean and rstd; in the tail thread t reads numbers t to t + 3, not 4t to 4t + 3."""
+    whole = x.shape[0] - x.shape[0] % _THREADS_READ
+    threads = np.arange((x.shape[0] - whole) // 4)
+    read = np.concatenate([np.arange(whole), *(whole + threads + k for k in range(4))])
+    read = np.concatenate([read, np.arange(whole + 4 * len(threads), x.shape[0])])
+    n = x.dtype.type(x.shape[0])
+    mean = x[read].sum(axis=0, keepdims=True) / n
+    var = ((x[read] - mean) ** 2).sum(axis=0, keepdims=True) / n
+    return mean, 1 / np.sqrt(var + eps)
+
+
+def _backward_with_overlapping_tail(functions: Functions) -> Functions:
+    """Compute the statistics anew in the backward of large batches, from overlapping reads."""
+
+    def forward(x: Array, *args: Any, eps: float, **options: Any) -> Any:
+        *results, saved = functions["forward_train"](x, *args, eps=eps, **options)
+        if saved.x.shape[0] > _THREADS_READ:
+            mean, rstd = _statistics_with_overlapping_tail(saved.x, saved.x.dtype.type(eps))
+            saved = replace(saved, mean=mean, rstd=rstd)
+        return *results, saved
+
+    return {**functions, "forward_train": forward}
+
+
+def _parameters_at_the_flat_index(functions: Functions) -> Functions:
+    """In inference take the parameters of value i at i modulo the number of channels."""
+
+    def wrong(x: Array, gamma: Any, beta: Any, rm: Array, rv: Array, *, eps: float) -> Any:
+        y, saved = functions["forward_eval"](x, gamma, beta, rm, rv, eps=eps)
+        if x.ndim > 2:
+            t = np.float64 if x.dtype.itemsize == 8 else np.float32
+            at = (np.arange(x.size) % len(rm)).reshape(x.shape)
+            mean, rstd = rm.astype(t)[at], 1 / np.sqrt(rv.astype(t)[at] + t(eps))
+            scale = 1 if gamma is None else gamma.astype(t)[at]
+            shift = 0 if beta is None else beta.astype(t)[at]
+            y = ((x.astype(t) - mean) * (rstd * scale) + shift).astype(y.dtype)
+        return y, saved
+
+    return {**functions, "forward_eval": wrong}
+
+
+def _transposed_viewed_from_the_front(
+    weight: Array, bias: Any, scale: Array, shift: Array, transposed: bool, groups: int
+) -> Any:
+    """Fold a transposed layer's (in, out / groups, ...) as if it were (out, ...)."""
+    new, new_bias = folded(weight, bias, scale, shift, transposed, groups)
+    if transposed:
+        new = (weight.reshape(len(scale), -1) * scale[:, None]).reshape(weight.shape)
+    return new, new_bias
+
+
 WRONG_ELSEWHERE: dict[str, Pieces] = {
     "merged_gradients_are_mean_of_means": PLANTED["merged_gradients_are_mean_of_means"],
     "gamma_missing_in_dx": PLANTED["gamma_missing_in_dx"],
@@ -46,7 +112,15 @@ WRONG_ELSEWHERE: dict[str, Pieces] = {
     "fold_at_default_eps": Pieces(rewire=_fold_at_default_eps),
     "updates_state_before_it_reads_gamma": PLANTED["updates_state_before_it_reads_gamma"],
     "x_stands_in_for_missing_statistics": Pieces(rewire=_placeholder_is_x),
+    "gamma_in_the_mean_paths_alone": Pieces(input_gradient=_mean_paths_alone_hold_gamma),
+    "backward_statistics_overlap_in_the_tail": Pieces(rewire=_backward_with_overlapping_tail),
+    "dx_without_both_paths": Pieces(
+        input_gradient=lambda dy, x, gamma, mean, rstd: dy * (gamma * rstd)
+    ),
+    "eval_parameters_at_the_flat_index": Pieces(rewire=_parameters_at_the_flat_index),
+    "transposed_fold_views_from_the_front": Pieces(fold=_transposed_viewed_from_the_front),
 }
+PER_ACTIVATION = Conventions(statistics="per_activation")
 BODIES.update(WRONG_ELSEWHERE)
 
 _FOUND = (
@@ -90,6 +164,42 @@ _FOUND = (
         "flagos-ai/FlagGems#6332 https://github.com/flagos-ai/FlagGems/issues/6332",
         "rm is None: the kernel averages into x and normalizes that",
         "x_stands_in_for_missing_statistics",
+        TORCH,
+    ),
+    Mutant(
+        "miopen-peract-scale",
+        "ROCm/MIOpen#104 https://github.com/ROCm/MIOpen/issues/104",
+        "per activation: dx=rstd/n*(n*dy-gamma*(sum(dy)+xhat*sum(dy*xhat)))",
+        "gamma_in_the_mean_paths_alone",
+        PER_ACTIVATION,
+    ),
+    Mutant(
+        "rocm-backward-tail-stride",
+        "ROCm/rocm-libraries#9030 https://github.com/ROCm/rocm-libraries/issues/9030",
+        "backward takes mean and rstd anew; the last n%4096 values are read at stride 1, not 4",
+        "backward_statistics_overlap_in_the_tail",
+        TORCH,
+    ),
+    Mutant(
+        "dl4j-dx-one-term",
+        "deeplearning4j/deeplearning4j#8335 "
+        "https://github.com/deeplearning4j/deeplearning4j/issues/8335",
+        "dx=gamma*rstd*dy in training: the paths through mean and variance are missing",
+        "dx_without_both_paths",
+        SEED,
+    ),
+    Mutant(
+        "tfjs-channels-first",
+        "tensorflow/tfjs#1106 https://github.com/tensorflow/tfjs/issues/1106",
+        "inference takes mean[i%c], var[i%c], gamma[i%c], beta[i%c] for the flat index i",
+        "eval_parameters_at_the_flat_index",
+        SEED,
+    ),
+    Mutant(
+        "ultralytics-deconv-axis",
+        "ultralytics/ultralytics#25364 https://github.com/ultralytics/ultralytics/pull/25364",
+        "transposed: weight.view(out,-1)*scale though weight is (in,out/groups,...)",
+        "transposed_fold_views_from_the_front",
         TORCH,
     ),
 )
