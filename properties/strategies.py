@@ -19,7 +19,7 @@ from .contract import Conventions
 MOMENTA = (0.5, 0.9, 0.1, 0.75, 0.99, 0.0, 1.0)
 EPSILONS = tuple(10.0**-k for k in range(13))
 
-LARGE = (2**10 + 1, 2**16 + 1)  # just past a block, and past any counter of 16 bits
+LARGE = (2**10 + 1, 2**13 - 1, 2**16 + 1)  # a block and one, two blocks less one, past 16 bits
 
 WELL = tuple(name for name in FINITE if not REGIMES[name].ill_conditioned)
 
@@ -50,7 +50,7 @@ INPUTS: dict[str, Inputs] = {
     "not_finite": Inputs(regimes=("not_finite",), n=(2, 12), channels=(2, 4)),
     "one_value": Inputs(regimes=("small_integers", "unit_scale", "far_offset"), n=(1, 1), one=True),
     "empty": Inputs(n=(0, 0)),
-    "large": Inputs(regimes=("balanced",), n=(1025, 70000), channels=(1, 2)),
+    "large": Inputs(regimes=("balanced",), n=(1025, 70000), channels=(1, 2), tracked=True),
     "sequence": Inputs(regimes=WELL, n=(2, 12), channels=(1, 2), tracked=True),
     "layout": Inputs(n=(2, 9), channels=(2, 4), least=2),
 }

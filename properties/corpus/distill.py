@@ -24,7 +24,7 @@ from .expected import with_expected
 from .files import CORPUS, Entry, format_entries, read_corpus, unused, write_whole
 from .replay import replay
 
-_SIZE = 200_000  # characters of an entry's JSON, beyond which another case is sought
+_SIZE = 20_000  # characters of an entry's JSON, beyond which another case is sought
 
 
 def right(target: Target) -> Target:
@@ -135,7 +135,10 @@ def edges() -> Iterator[Entry]:
         name: build(replace(recipe, bits=max(recipe.bits, 3), seed=5), conventions)
         for name, recipe in recipes.items()
     }
-    cases["more rows than 16 bits count"] = _many_rows(conventions)
+    cases["more rows than 16 bits count"] = _many_rows(2**16 + 2, (2, 8), (1, 3), conventions)
+    cases["a block and nearly another"] = _many_rows(
+        2**13 - 2, (2, 8, 5, 1, 9), (1, 3, -2, 0, 2), conventions
+    )
     for name, case in cases.items():
         target = built("right", Pieces(), case.conventions)
         invariant = INVARIANTS["training_leaves_its_inputs_unchanged"]
@@ -143,11 +146,11 @@ def edges() -> Iterator[Entry]:
         yield Entry(f"Training and its backward: {name}", "a regime of bncheck", False, calls)
 
 
-def _many_rows(conventions: Conventions) -> Case:
-    """Return 2 and 8 in turn, so that all sums are exact and the text is short."""
-    case = build(Recipe(regime="balanced", n=2**16 + 2), conventions)
-    x, dy = (np.tile(np.array([[a], [b]], np.float32), (2**15 + 1, 1)) for a, b in ((2, 8), (1, 3)))
-    return replace(case, x=x, dy=dy)
+def _many_rows(n: int, x: tuple[int, ...], dy: tuple[int, ...], conventions: Conventions) -> Case:
+    """Return n rows of a few integers in turn, so that the text is short; float64 sees most."""
+    case = build(Recipe(regime="balanced", n=n, dtype="float64"), conventions)
+    rows = [np.tile(np.array(a, float)[:, None], (n // len(a), 1)) for a in (x, dy)]
+    return replace(case, x=rows[0], dy=rows[1])
 
 
 def entries_of_mutants(tick: Callable[[str], None]) -> tuple[list[Entry], list[str]]:

@@ -50,6 +50,18 @@ def beta_gradient_is_sum_of_dy(target: Target, case: Case) -> Iterable[Claim]:
     yield from parameter_agrees("dbeta", got, expected.gradients(case)["dbeta"])
 
 
+@invariant("gradient_means_of_1024_rows", "backward_train", inputs="large", weight=0.1)
+def large_batches_lose_no_gradient(target: Target, case: Case) -> Iterable[Claim]:
+    """Every row of a large batch is counted in the gradients.
+
+    The sums of (15), (9) and (8) run over all rows, in the forward as in the backward.
+    """
+    got, wanted = trained_back(target, case), expected.gradients(case)
+    yield agrees("dx", case, got.dx, wanted["dx"])
+    yield from parameter_agrees("dgamma", got.dgamma, wanted["dgamma"])
+    yield from parameter_agrees("dbeta", got.dbeta, wanted["dbeta"])
+
+
 @invariant("returns_another_dtype", "backward_train")
 def gradients_have_the_given_dtypes(target: Target, case: Case) -> Iterable[Claim]:
     """dx has the dtype of x, dgamma and dbeta that of gamma.

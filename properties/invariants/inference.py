@@ -33,6 +33,15 @@ def inference_is_one_affine_map_per_channel(target: Target, case: Case) -> Itera
     yield agrees("y in inference", case, evaluated(target, case)[0], _wanted(case))
 
 
+@invariant("eval_leaves_rows_beyond_1024", "forward_eval", inputs="large", weight=0.1)
+def large_batches_lose_no_row_in_inference(target: Target, case: Case) -> Iterable[Claim]:
+    """Every row of a large batch is normalized in inference.
+
+    (16) holds for each row by itself.
+    """
+    yield agrees("y in inference", case, evaluated(target, case)[0], _wanted(case))
+
+
 @invariant("eval_uses_batch_statistics", "forward_eval", inputs="tracked")
 def inference_of_a_sample_ignores_the_others(target: Target, case: Case) -> Iterable[Claim]:
     """In inference a sample's output is the same whatever batch it is in.

@@ -15,6 +15,7 @@ from .textbook import (
     Functions,
     Pieces,
     root_of_sum,
+    sum_of_rows,
     two_pass_mean,
     two_pass_variance,
 )
@@ -134,17 +135,17 @@ def _nan_when(condition: Callable[[Array], bool]) -> Callable[..., Callable[...,
     return change
 
 
-def _forgetful(train: Callable[..., Any]) -> Callable[..., Any]:
+def _forgetful(forward: Callable[..., Any]) -> Callable[..., Any]:
     def wrong(x: Array, *args: Any, **kwargs: Any) -> Any:
         """Leave the rows from 1024 on as they came."""
-        y, mean, var, saved = train(x, *args, **kwargs)
+        y, *rest = forward(x, *args, **kwargs)
         if x.ndim == 2:
             y = y.copy()
             y[1024:] = x[1024:]
         else:
             y = np.ascontiguousarray(y)
             y.reshape(-1)[1024:] = np.ascontiguousarray(x).reshape(-1)[1024:]
-        return y, mean, var, saved
+        return y, *rest
 
     return wrong
 
@@ -242,6 +243,14 @@ def _first_row_path(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -
     return gamma * rstd * (dy - dy[:1] - xhat * (dy * xhat).sum(axis=0, keepdims=True) / n)
 
 
+def _first_rows_alone(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
+    """Take the means of the first 1024 rows for those of all."""
+    n, some = x.dtype.type(min(len(x), 1024)), slice(0, 1024)
+    xhat = (x - mean) * rstd
+    along = (dy[some] * xhat[some]).sum(axis=0, keepdims=True) / n
+    return gamma * rstd * (dy - dy[some].sum(axis=0, keepdims=True) / n - xhat * along)
+
+
 def _clipped(dy: Array, *rest: Any) -> Any:
     return forms.input_gradient_means(np.clip(dy, -1, 1), *rest)
 
@@ -321,6 +330,7 @@ PLANTED: dict[str, Pieces] = {
     ),
     "empty_batch_gives_nan": _around("forward_train", _nan_when(lambda x: x.size == 0)),
     "running_variance_starts_at_zero": Pieces(initial_var=0.0),
+    "eval_leaves_rows_beyond_1024": _around("forward_eval", _forgetful),
     "eval_updates_running_statistics": _around("forward_eval", _updating),
     "eval_eps_outside_root": Pieces(eval_rstd=_eps_outside_root),
     "eval_uses_batch_statistics": Pieces(rewire=_batch_in_eval),
@@ -330,6 +340,13 @@ PLANTED: dict[str, Pieces] = {
     "dx_is_0.1_percent_too_large": Pieces(input_gradient=_too_large),
     "mean_path_missing": Pieces(input_gradient=_no_mean_path),
     "mean_path_takes_first_row": Pieces(input_gradient=_first_row_path),
+    "gradient_means_of_1024_rows": Pieces(
+        input_gradient=_first_rows_alone,
+        gamma_gradient=lambda dy, x, mean, rstd: forms.gamma_gradient_direct(
+            dy[:1024], x[:1024], mean, rstd
+        ),
+        beta_gradient=lambda dy: sum_of_rows(dy[:1024]),
+    ),
     "variance_path_missing": Pieces(input_gradient=_no_variance_path),
     "gamma_missing_in_dx": Pieces(input_gradient=_without_gamma),
     "dx_is_clipped": Pieces(input_gradient=_clipped),

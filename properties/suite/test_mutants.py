@@ -53,10 +53,8 @@ def test_a_mutant_answers_or_raises_as_its_bug_does(name: str) -> None:
     """The plain call of each mutant gives four results, whatever is wrong with them."""
     target, stated = named(name)
     assert stated
-    x, row = (
-        np.arange(36, dtype=target.conventions.dtypes[0]).reshape(4, 3, 3),
-        np.ones(3, np.float32),
-    )
+    x = np.arange(36, dtype=target.conventions.dtypes[0]).reshape(4, 3, 3)
+    row = np.ones(target.conventions.columns(x.shape), np.float32)
     result = target.functions["forward_train"](x, row, row, row, row, eps=1e-3, momentum=0.5)
     assert len(result) == 4
     assert result[0].shape == x.shape
