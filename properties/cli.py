@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .argument_types import positive, seed_number
+from .argument_types import positive, seconds, seed_number
 
 if TYPE_CHECKING:
     from .contract import Target
@@ -38,7 +38,8 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     )
     run.add_argument(
         "target", nargs="?", default="bn", metavar="TARGET",
-        help="a built-in name, module, module:NAME, file.py or file.py:NAME (default: bn)",
+        help="a built-in name, module, module:NAME, file.py, file.py:NAME or exec:COMMAND "
+        "(default: bn)",
     )  # fmt: skip
     run.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure")
     run.add_argument(
@@ -53,6 +54,15 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         metavar="INVARIANT",
         help="may be given more than once",
     )
+    run.add_argument(
+        "--in-process", action="store_true", help="call the target here, not in its own process"
+    )
+    run.add_argument(
+        "--timeout", type=seconds, default=20.0, metavar="SECONDS", help="per call (20)"
+    )
+    run.add_argument(
+        "--memory", type=positive, default=4096, metavar="MB", help="that calls may take (4096)"
+    )
     commands.add_parser("invariants", help="list what is checked, as a Markdown table")
     for name, (room, prefix, text) in _ROOMS.items():
         command = commands.add_parser(name, help=text, allow_abbrev=False)
@@ -61,12 +71,20 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     return top
 
 
+SWEEP = 5  # examples of each invariant that -x shows first: they kill nine of ten known bugs
+
 _ROOMS = {  # command: the module that has it, the prefix of its functions there, what it does
     "audit": ("audit_cli", "", "judge a gradient formula exactly"),
     "replay": ("corpus.commands", "replay_", "run the regression corpus on a target"),
     "corpus": ("corpus.commands", "", "add to, list, show and check the regression corpus"),
     "mutants": ("mutants.commands", "list_", "list the known bugs, runnable as mutants:NAME"),
+    "targets": ("adapters.commands", "targets_", "list the named targets and what they need"),
+    "hunt": ("hunt.commands", "", "search for the largest error, on many cores or machines"),
+    "probe": ("probe.commands", "", "find out how targets behave, side by side"),
+    "report": ("conformance.commands", "report_", "judge every installed target, on one page"),
+    "diff": ("conformance.diff", "diff_", "what changed between two results, and if for the worse"),
     "kill-matrix": ("mutants.commands", "", "run every invariant on every known bug"),
+    "experiment": ("experiment.commands", "", "train with and without batch norm, draw both"),
 }
 
 
@@ -127,23 +145,56 @@ def _run(args: argparse.Namespace) -> int:
     if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
         return _complain(f"--json={args.json}: expected a file in a folder that exists")
     seed = _random_seed() if args.seed is None else args.seed
+    names = [name for name in INVARIANTS if name in args.only] if args.only else list(INVARIANTS)
+    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         registry = read()
-        target = _quietly_found(args.target)
+        target = _quietly_found(args)
+        return _Run(args, target, names, seed, registry).all()
     except TargetError as error:
         return _complain(str(error))
-    names = [name for name in INVARIANTS if name in args.only] if args.only else list(INVARIANTS)
-    return _Run(args, target, names, seed, registry).all()
+    except Terminated:
+        return 143
+    finally:
+        _end_processes()
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _quietly_found(spec: str) -> Target:
+def _quietly_found(args: argparse.Namespace) -> Target:
     import warnings
 
+    from .isolate.limits import Limits
     from .probe import find
 
+    limits = None if args.in_process else Limits(args.timeout, args.memory)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return find(spec)
+        return find(args.target, limits)
+
+
+def _tell_killed_runs() -> None:
+    """Name what earlier runs that were killed left of their last calls."""
+    if f"{__package__}.isolate.trace" in sys.modules:
+        from .isolate.trace import left
+
+        for path in left():
+            command = f"python -m {__package__}.isolate.trace {path}"
+            print(f"bncheck: a run was killed here in a call; {command} shows it", file=sys.stderr)
+
+
+def _forget_killed_runs() -> None:
+    """Remove what earlier runs that were killed left of their last calls."""
+    if f"{__package__}.isolate.trace" in sys.modules:
+        from .isolate.trace import clean
+
+        clean()
+
+
+def _end_processes() -> None:
+    if f"{__package__}.isolate.remote" in sys.modules:
+        from .isolate.remote import close_all
+
+        close_all()
 
 
 def _random_seed() -> int:
@@ -166,7 +217,7 @@ class _Run:
         self, args: argparse.Namespace, target: Target, names: list[str], seed: int, registry: Any
     ) -> None:
         self.args, self.target, self.names, self.seed = args, target, names, seed
-        self.registry = registry
+        self.registry, self.examples = registry, args.examples
         self.results: list[Result] = []
         self.done = self.ticks = 0
         self.progress = sys.stderr.isatty()
@@ -174,9 +225,9 @@ class _Run:
     def all(self) -> int:
         from .report import conventions_text, exit_status, header
 
+        _tell_killed_runs()
         print(conventions_text(self.target))
         print(f"seed {self.seed}\n{header(self.target)}", flush=True)
-        previous = signal.signal(signal.SIGTERM, _terminate)
         cut = 0
         try:
             self._each()
@@ -184,9 +235,9 @@ class _Run:
             cut = 143
         except KeyboardInterrupt:
             cut = 130
-        finally:
-            signal.signal(signal.SIGTERM, previous)
         self._finish(cut != 0)
+        if not cut:
+            _forget_killed_runs()
         unwritten = self._write()
         self._remember()
         return cut or unwritten or exit_status(self.results)
@@ -195,6 +246,8 @@ class _Run:
         from .expectations import held
         from .report import line
 
+        if self.args.exitfirst and self._sweep():
+            return
         for name in self.names:
             self.ticks = 0
             options = {"examples": self.args.examples, "seed_number": self.seed}
@@ -205,6 +258,22 @@ class _Run:
                 if self.args.exitfirst and result.verdict in ("fail", "unexpected pass"):
                     return
             self.done += 1
+
+    def _sweep(self) -> bool:
+        """Show some examples to every invariant, which is soon done; return whether one failed."""
+        from .expectations import held
+        from .report import line
+
+        options = {"examples": min(SWEEP, self.args.examples), "seed_number": self.seed}
+        for name in self.names:
+            self.ticks = 0
+            for result in held(self.target, name, self.registry, tick=self._tick(name), **options):
+                if result.verdict == "fail":
+                    self.results, self.examples = [result], options["examples"]
+                    self._clear()
+                    print(line(result, self.target), flush=True)
+                    return True
+        return False
 
     def _tick(self, name: str) -> Any:
         def tick() -> None:
@@ -225,7 +294,7 @@ class _Run:
         self._clear()
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:
-                text = failure_text(result, self.target, self.seed, self.args.examples)
+                text = failure_text(result, self.target, self.seed, self.examples)
                 print(f"\n{text}")
             elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
                 print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
@@ -251,7 +320,7 @@ class _Run:
         if self.args.json is None:
             return 0
         complete = self.done == len(self.names)
-        content = document(self.target, self.results, self.seed, self.args.examples, complete)
+        content = document(self.target, self.results, self.seed, self.examples, complete)
         try:
             write_json(self.args.json, content)
         except OSError as error:

@@ -162,12 +162,23 @@ class Raised(Misbehaved):
     """The target raised an exception."""
 
 
+class Died(Misbehaved):
+    """The target's process died, or had to be ended after so many seconds of waiting."""
+
+    def __init__(self, text: str, waited: float = 0.0) -> None:
+        super().__init__(text)
+        self.waited = waited
+
+
 def call(target: Target, name: str, *args: Any, **kwargs: Any) -> Any:
     """Call a function of the target; whatever it raises becomes `Misbehaved`."""
     try:
         with np.errstate(all="ignore"):
             result = target.functions[name](*args, **kwargs)
     except KeyboardInterrupt:
+        raise
+    except Misbehaved:  # found out by isolation, and told in full
+        _record(target, name, args, kwargs, None)
         raise
     except BaseException as error:
         _record(target, name, args, kwargs, None)

@@ -28,6 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="examples per invariant: " + ", ".join(f"{k} {v}" for k, v in PROFILES.items()),
     )
     group.addoption("--bn-seed", metavar="N", type=int, help="draw the same examples again")
+    group.addoption(
+        "--bn-in-process", action="store_true", help="call the target here, not in its own process"
+    )
+    group.addoption(
+        "--bn-timeout", metavar="SECONDS", type=float, default=20.0, help="per call (20)"
+    )
+    group.addoption(
+        "--bn-memory", metavar="MB", type=int, default=4096, help="that calls may take (4096)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
         seed = config.getoption("--bn-seed")
         if seed is not None and not 0 <= seed < 2**32:
             raise pytest.UsageError(f"--bn-seed={seed}: expected a number from 0 to 2**32 - 1")
+        for name in ("--bn-timeout", "--bn-memory"):
+            if not 0 < (value := config.getoption(name)) < 2**40:
+                raise pytest.UsageError(f"{name}={value}: expected a number above 0")
         config.pluginmanager.register(_Session(config, spec, seed), "bncheck-session")
 
 
@@ -48,6 +60,7 @@ class _Session:
 
         from .contract import TargetError
         from .expectations import read
+        from .isolate.limits import Limits
         from .probe import find
 
         self.config, self.spec = config, spec
@@ -57,7 +70,8 @@ class _Session:
             self.registry = read()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.target = find(spec)
+                limits = Limits(config.getoption("--bn-timeout"), config.getoption("--bn-memory"))
+                self.target = find(spec, None if config.getoption("--bn-in-process") else limits)
         except TargetError as error:
             raise pytest.UsageError(f"--bn: {error}") from error
 
@@ -78,6 +92,12 @@ class _Session:
     def pytest_configure_node(self, node: Any) -> None:
         """Hand the seed to a worker of pytest-xdist."""
         node.workerinput["bncheck_seed"] = self.seed
+
+    def pytest_unconfigure(self) -> None:
+        """End the target's process."""
+        from .isolate.remote import close_all
+
+        close_all()
 
     def pytest_report_header(self) -> str:
         """Name the target and the seed."""

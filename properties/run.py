@@ -13,12 +13,13 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from .cases import Case
-from .contract import Array, Misbehaved, Raised, Target
+from .contract import Array, Died, Misbehaved, Raised, Target
 from .invariants import Invariant
 from .machine import machine
 from .mutants.planted import PLANTED
 from .mutants.textbook import implementation
 from .strategies import cases
+from .unmixed import without_local_constants
 from .verdict import Claim, Failure, Outcome, judge
 
 Step = Callable[[Target], Iterable[Claim]]
@@ -56,8 +57,16 @@ class Result:
         return max(self.strengths.values(), default=float(np.inf))
 
 
+DEATHS = 20  # of a target's process, until a counterexample is as small as it gets
+WAITED = 60.0  # seconds of waiting for calls that hang, likewise
+
+
 class _Violated(Exception):
     """An example failed; Hypothesis shrinks it."""
+
+
+class _Enough(BaseException):
+    """The target's process died too often for more shrinking; Hypothesis lets this through."""
 
 
 @dataclass
@@ -74,6 +83,9 @@ class _Tally:
     strengths: dict[str, float] = field(default_factory=dict)
     worst: float = 0.0
     failing: tuple[Case, Failure | None, str] | None = None
+    allowed: Callable[[Case], float] = lambda case: 1.0
+    deaths: int = 0
+    waited: float = 0.0
 
     def example(self, case: Case, step: Step) -> None:
         """Judge one example, and count it as long as nothing has failed."""
@@ -85,8 +97,12 @@ class _Tally:
             outcome = judge(step(self.target))
         except Misbehaved as error:
             self.failing = (case, None, str(error))
+            if isinstance(error, Died):
+                self.deaths, self.waited = self.deaths + 1, self.waited + error.waited
+                if self.deaths >= DEATHS or self.waited >= WAITED:
+                    raise _Enough from error
             raise _Violated from error
-        if outcome.failure is not None:
+        if outcome.failure is not None and outcome.worst > self.allowed(case):
             self.failing = (case, outcome.failure, "")
             raise _Violated
         return outcome, self.failing is None and _seen(self.plant, step)
@@ -136,6 +152,7 @@ def run_invariant(
     seed_number: int = 0,
     shrink: bool = True,
     tick: Callable[[], None] = lambda: None,
+    allowed: Callable[[Case], float] = lambda case: 1.0,
 ) -> Result:
     """Exercise one invariant on a target and return its verdict.
 
@@ -146,12 +163,13 @@ def run_invariant(
         seed_number: the same number draws the same examples.
         shrink: whether a failing example is made small.
         tick: called after each example.
+        allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
     """
     missing = [need for need in invariant.needs if need not in target.offers]
     if missing:
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
-    tally = _Tally(target, planted_error(invariant, target), tick)
+    tally = _Tally(target, planted_error(invariant, target), tick, allowed=allowed)
     phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
     options = settings(
         max_examples=example_count(invariant, examples),
@@ -168,8 +186,9 @@ def run_invariant(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a target warns of is its own affair
         try:
-            exercise(tally, invariant, options, number)
-        except (_Violated, Flaky) as error:
+            with without_local_constants():
+                exercise(tally, invariant, options, number)
+        except (_Violated, _Enough, Flaky) as error:
             return _failed(tally, invariant, error)
     return Result(
         invariant,
@@ -220,7 +239,7 @@ def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: i
     run_state_machine_as_test(seed(number)(sequence), settings=options)
 
 
-def _failed(tally: _Tally, invariant: Invariant, error: Exception) -> Result:
+def _failed(tally: _Tally, invariant: Invariant, error: BaseException) -> Result:
     assert tally.failing is not None
     case, failure, message = tally.failing
     if isinstance(error, Flaky):

@@ -12,13 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .adapters.installed import in_order, named, require
+from .adapters.known import BUILT_IN as BUILT_IN
+from .adapters.known import BuiltIn
 from .contract import FUNCTIONS, TargetError
-
-BUILT_IN = {
-    "bn": "bn",
-    "bn:per_activation": "bn.per_activation",
-    "torch": "properties.adapters.torch",
-}
 
 
 def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
@@ -26,7 +23,7 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
 
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
-            path/to/file.py:NAME or mutants:NAME.
+            path/to/file.py:NAME, mutants:NAME or exec:COMMAND.
 
     Raises:
         TargetError: no such target, it does not import, or it has no forward_train.
@@ -37,7 +34,25 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
         from .mutants.named import offered_by
 
         return offered_by(spec.removeprefix("mutants:"))
+    if spec.startswith("exec:"):
+        from .isolate.limits import Limits, isolated
+
+        program = isolated(spec, Limits())
+        return program.functions, program.stated
+    if known := named(spec):
+        return _built_in(spec, *known)
     return offered(_resolve(spec), spec)
+
+
+def _built_in(
+    spec: str, known: BuiltIn, order: str
+) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+    """Return what a built-in offers, and of one with an order of modes what has to do with it."""
+    require(spec, known)
+    where, _, name = known.where.partition(":")
+    found = _attribute(_module(where, spec), name or None, spec)
+    functions, stated = offered(found, spec)
+    return (dict(in_order(found, order)) if order else functions), stated
 
 
 def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
@@ -78,14 +93,9 @@ def _layers(module: Any) -> list[Any]:
 
 
 def _resolve(spec: str) -> Any:
-    registered = {**_third_party(), **BUILT_IN}
+    registered = _third_party()
     if spec in registered:
-        where = registered[spec]
-        return (
-            _attribute(_module(where, spec), None, spec)
-            if isinstance(where, str)
-            else _entry(where)
-        )
+        return _entry(registered[spec])
     path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
     path = path or spec
     if path.endswith(".py") or "/" in path:

@@ -147,6 +147,7 @@ DOORS = {
         "jvp_train", "merge_gradients", "merge_statistics", "per_activation",
     },
     "properties.invariants": {"INVARIANTS", "Invariant"},
+    "properties.probe": {"find", "probed"},
     "properties": set(),
     "reference": set(),
 }  # fmt: skip

@@ -36,7 +36,7 @@ def forward_train(x, *args, **kwargs):
     global calls
     calls += x.dtype == "float64" and x.shape[0] != 4  # no call of the probe
     if calls == {call}:
-        os.kill(os.getpid(), signal.{name})
+        os.kill(os.{who}(), signal.{name})
     return bn.forward_train(x, *args, **kwargs)
 """
 
@@ -112,13 +112,14 @@ def test_nothing_offered_is_no_pass(bncheck: Run, saved: Save) -> None:
     assert "fold: absent" in ran.out
 
 
+@pytest.mark.parametrize(("who", "where"), [("getppid", []), ("getpid", ["--in-process"])])
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_cut_short_says_what_is_known(
-    bncheck: Run, on_bn: Save, tmp_path: Path, name: str, status: int
+    bncheck: Run, on_bn: Save, tmp_path: Path, name: str, status: int, who: str, where: list[str]
 ) -> None:
     """Interrupted or terminated in a call of the target: the results so far, and an open JSON."""
-    path, out = on_bn(SIGNALLED.format(call=40, name=name)), tmp_path / "result.json"
-    ran = bncheck("run", path, "--examples", 30, "--seed", 1, "--json", out)
+    path, out = on_bn(SIGNALLED.format(call=40, name=name, who=who)), tmp_path / "result.json"
+    ran = bncheck("run", path, *where, "--examples", 30, "--seed", 1, "--json", out)
     assert ran.status == status, f"status {ran.status}: {ran.out}"
     assert "Traceback" not in ran.out + ran.err
     content = json.loads(out.read_text())
@@ -131,14 +132,14 @@ def test_cut_short_says_what_is_known(
 
 def test_interrupted_while_importing_the_target(bncheck: Run, saved: Save) -> None:
     """An interrupt before the first example is status 130 and no traceback."""
-    ran = bncheck("run", saved("raise KeyboardInterrupt"))
+    ran = bncheck("run", saved("raise KeyboardInterrupt"), "--in-process")
     assert (ran.status, ran.out) == (130, "")
     assert "Traceback" not in ran.err
 
 
 def test_a_real_process_is_interrupted(on_bn: Save, tmp_path: Path) -> None:
     """The installed command, sent SIGINT by its own target, exits 130 as a process."""
-    path = on_bn(SIGNALLED.format(call=5, name="SIGINT"))
+    path = on_bn(SIGNALLED.format(call=5, name="SIGINT", who="getppid"))
     command = [sys.executable, "-m", "properties.cli", "run", str(path), "--examples", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
@@ -293,6 +294,9 @@ ARGUMENTS = {
     ("run", "--seed", "-1"): "argument --seed: '-1': expected a whole number from 0 to 2**32 - 1",
     ("run", "--seed", "x"): "'x': expected a whole number from 0 to 2**32 - 1",
     ("run", "--seed", str(2**32)): "expected a whole number from 0 to 2**32 - 1",
+    ("run", "--timeout", "0"): "argument --timeout: '0': expected a number of seconds above 0",
+    ("run", "--timeout", "soon"): "'soon': expected a number of seconds above 0",
+    ("run", "--memory", "lots"): "argument --memory: 'lots': expected a whole number of at least",
     ("run", "--only", "everything"): "--only=everything: no such invariant",
     ("run", "--only", "jacobian_is_symetric"): "did you mean jacobian_is_symmetric?",
     ("run", "--json", "no/such/folder/x.json"): "expected a file in a folder that exists",

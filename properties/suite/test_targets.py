@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -455,7 +456,8 @@ def test_what_is_stated_is_not_probed_away() -> None:
 
 def test_bfloat16_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that states bfloat16 says what to install where ml_dtypes is missing."""
-    monkeypatch.setattr("properties.probe._installed_dtypes", lambda: ("float32",))
+    finding = importlib.import_module("properties.probe.find")
+    monkeypatch.setattr(finding, "_installed_dtypes", lambda: ("float32",))
     with pytest.raises(TargetError, match=r"bfloat16 needs ml_dtypes; try: pip install ml_dtypes"):
         probed("wide", textbook(), {"dtypes": ["float32", "bfloat16"]})
 

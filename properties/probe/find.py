@@ -11,13 +11,14 @@ import numpy as np
 
 from reference.float64 import reference_train
 
-from . import contract
-from .cases import dtype_of, state_dtype
-from .contract import (
+from .. import contract
+from ..cases import dtype_of, state_dtype
+from ..contract import (
     DTYPES,
     RANKS,
     Array,
     Conventions,
+    Died,
     Misbehaved,
     Raised,
     Target,
@@ -25,18 +26,31 @@ from .contract import (
     Trained,
     stated_conventions,
 )
-from .targets import load
+from ..isolate.limits import Limits, is_own, isolated
+from ..targets import load
 
 _SHAPE = (4, 3, 2, 5, 2)
 _EPS, _MOMENTUM = 0.5, 0.25
 
 
-def find(spec: str) -> Target:
+def find(spec: str, limits: Limits | None = None) -> Target:
     """Load a target, check its first plain call and find out what it does not state.
+
+    Args:
+        spec: as `targets.load` takes it.
+        limits: run it in a process of its own, within these, unless it is the suite's own code.
 
     Raises:
         TargetError: there is no such target, or its first plain call fails in structure.
     """
+    if limits is not None and not is_own(spec):
+        remote = isolated(spec, limits)
+        try:
+            with remote.patient():
+                return probed(spec, remote.functions, remote.stated)
+        except BaseException:
+            remote.close()
+            raise
     functions, stated = load(spec)
     return probed(spec, functions, stated)
 
@@ -140,7 +154,8 @@ def _first_call(target: Target, dtypes_stated: bool) -> tuple[str, int]:
                     problem = problem or str(error)
                     continue
                 except Misbehaved as error:
-                    raise TargetError(f"target={target.spec}: {error}") from error
+                    first = "the first plain call failed: " if isinstance(error, Died) else ""
+                    raise TargetError(f"target={target.spec}: {first}{error}") from error
                 wrong = _wrong_dtype(result, dtype)
                 if wrong:
                     hint = (
@@ -188,6 +203,8 @@ def _misfit(target: Target, dtype: str) -> float:
 def _tried(call: Callable[[], Any], name: str, refused: dict[str, str]) -> bool:
     try:
         call()
+    except Died:
+        return True  # a crash is no refusal: the invariants show it, with its input
     except Misbehaved as error:
         refused[name] = str(error)
         return False
@@ -215,6 +232,8 @@ def _dtypes(
     for dtype in target.conventions.dtypes:
         try:
             wrong = _wrong_dtype(_call(target, dtype, first[1]), dtype)
+        except Died:
+            wrong = None
         except Misbehaved as error:
             wrong = str(error)
         if wrong and dtype != first[0]:
