@@ -1,0 +1,46 @@
+"""Flax: flax.linen.BatchNorm with an axis_name, the batch split over virtual CPU devices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, PartitionSpec
+
+from . import flax_linen
+from .flax_linen import CONVENTIONS
+from .from_jax import target
+
+DEVICES = 4
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    with contextlib.suppress(RuntimeError):  # JAX has made its devices already
+        jax.config.update("jax_num_cpu_devices", DEVICES)
+if jax.device_count("cpu") < DEVICES:
+    raise ImportError(f"JAX runs on fewer CPU devices already: expected {DEVICES}")
+
+WHOLE, SPLIT = PartitionSpec(), PartitionSpec("shard")
+
+
+def shards(n: int) -> int:
+    """Return over how many devices n samples can be split evenly: 4, 3, 2 or, for a prime n, 1."""
+    return max(k for k in range(1, DEVICES + 1) if n % k == 0)
+
+
+def train(x: Any, *rest: Any) -> Any:
+    """Return y and the new running statistics, of which each device computes the same."""
+    mesh = Mesh(jax.devices("cpu")[: shards(x.shape[0])], ("shard",))
+    split = jax.shard_map(
+        partial(flax_linen.train, axis_name="shard"),
+        mesh=mesh,
+        in_specs=(SPLIT, *(WHOLE,) * len(rest)),
+        out_specs=(SPLIT, WHOLE, WHOLE),
+    )
+    return split(x, *rest)
+
+
+TARGET = target(
+    train, flax_linen.infer, CONVENTIONS=CONVENTIONS, initial_state=flax_linen.initial_state
+)

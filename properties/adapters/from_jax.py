@@ -1,0 +1,76 @@
+"""A batch norm in JAX as a target: compiled for each shape, as its users do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .orders_jax import ORDERS
+
+jax.config.update("jax_enable_x64", True)
+
+
+def _own(*arrays: Any) -> Any:
+    """Return copies as JAX's own, in the machine's byte order; None and a plain int stay."""
+    return jax.tree.map(
+        lambda a: a if isinstance(a, int) else jnp.array(a.astype(a.dtype.newbyteorder("="))),
+        arrays,
+    )
+
+
+def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) -> SimpleNamespace:
+    """Return the contract's functions over two pure functions.
+
+    Args:
+        train: (x, gamma, beta, mean, var, eps, momentum) -> y, mean, var.
+        infer: (x, gamma, beta, mean, var, eps) -> y.
+        more: further functions of the contract, and CONVENTIONS.
+    """
+    compiled = {
+        "train": jax.jit(lambda leaves, rest: train(*leaves, *rest)),
+        "eval": jax.jit(lambda leaves, rest: (infer(*leaves, *rest),)),
+    }
+
+    def output(mode: str, rest: Any) -> Callable[[Any], Any]:
+        return lambda leaves: compiled[mode](leaves, rest)[0]
+
+    @partial(jax.jit, static_argnums=0)
+    def gradients(mode: str, leaves: Any, rest: Any, dy: Any) -> Any:
+        return jax.vjp(output(mode, rest), leaves)[1](dy)[0]
+
+    @partial(jax.jit, static_argnums=0)
+    def tangent(mode: str, leaves: Any, rest: Any, along: Any) -> Any:
+        return jax.jvp(output(mode, rest), (leaves,), (along,))[1]
+
+    @partial(jax.jit, static_argnums=(0, 1))
+    def second(order: str, mode: str, leaves: Any, rest: Any, along: Any, dy: Any) -> Any:
+        return ORDERS[order](output(mode, rest), leaves, along, dy)
+
+    def forward_train(
+        x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float
+    ) -> Any:
+        saved = "train", _own(x, gamma, beta), (*_own(*state), eps, momentum)
+        return *compiled["train"](*saved[1:]), saved
+
+    def forward_eval(x: Any, gamma: Any, beta: Any, *state: Any, eps: float) -> Any:
+        saved = "eval", _own(x, gamma, beta), (*_own(*state), eps)
+        return *compiled["eval"](*saved[1:]), saved
+
+    def second_derivative_train(order: str, *along: Any) -> Any:
+        return second(order, *along[-1], _own(*along[:3]), *_own(along[3]))
+
+    return SimpleNamespace(
+        forward_train=forward_train,
+        forward_eval=forward_eval,
+        backward_train=lambda dy, saved: gradients(*saved, *_own(dy)),
+        backward_eval=lambda dy, saved: gradients(*saved, *_own(dy)),
+        jvp_train=lambda *along: tangent(*along[3], _own(*along[:3])),
+        double_backward_train=partial(second_derivative_train, "reverse_over_reverse"),
+        second_derivative_train=second_derivative_train,
+        **more,
+    )

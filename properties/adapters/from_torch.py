@@ -1,0 +1,80 @@
+"""A batch norm in PyTorch as a target: autograd, forward mode, and every order of the second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+
+from .orders_torch import ORDERS
+from .tensors import array, tensor
+
+
+def target(
+    run: Callable[..., Any], pure: Callable[..., Any] | None = None, **more: Any
+) -> SimpleNamespace:
+    """Return the contract's functions over one function on tensors.
+
+    Args:
+        run: (training, x, gamma, beta, mean, var, eps, momentum) -> y; it updates mean and var
+            in place, as PyTorch does.
+        pure: (x, gamma, beta, mean, var, eps, momentum) -> y in training, for forward mode and the
+            second derivative; without it `run` is called with no running statistics.
+        more: further functions of the contract, and CONVENTIONS.
+    """
+
+    def ran(training: bool, given: Any, mean: Any, var: Any, eps: float, momentum: float) -> Any:
+        leaves = [tensor(a, True) for a in given]
+        state = [None if a is None else tensor(a.copy()) for a in (mean, var)]
+        y = run(training, *leaves, *state, eps, momentum)
+        rest = (tensor(mean), tensor(var), eps, momentum)
+        return array(y), *(array(t) for t in state), (leaves, y, rest)
+
+    def forward_train(
+        x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
+    ) -> Any:
+        return ran(True, (x, gamma, beta), mean, var, eps, momentum)
+
+    def forward_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float) -> Any:
+        y, _, _, saved = ran(False, (x, gamma, beta), mean, var, eps, 0.0)
+        return y, saved
+
+    def backward(dy: Any, saved: Any) -> Any:
+        leaves, y, _ = saved
+        given = [leaf for leaf in leaves if leaf is not None]
+        found = iter(torch.autograd.grad(y, given, tensor(dy), retain_graph=True))
+        return tuple(None if leaf is None else array(next(found)) for leaf in leaves)
+
+    def output(saved: Any) -> Callable[..., Any]:
+        if pure is not None:
+            return lambda *leaves: pure(*leaves, *saved[2])
+        return lambda *leaves: run(True, *leaves, None, None, *saved[2][2:])
+
+    def second_derivative_train(order: str, *given: Any) -> Any:
+        *seeds, saved = given
+        leaves, seeds = [leaf.detach() for leaf in saved[0]], [tensor(a) for a in seeds]
+        return tuple(map(array, ORDERS[order](output(saved), leaves, seeds[:3], seeds[3])))
+
+    def jvp_train(tx: Any, tgamma: Any, tbeta: Any, saved: Any) -> Any:
+        with forward_ad.dual_level():
+            leaves = [leaf.detach() for leaf in saved[0]]
+            duals = map(forward_ad.make_dual, leaves, map(tensor, (tx, tgamma, tbeta)))
+            ty = forward_ad.unpack_dual(output(saved)(*duals)).tangent
+            if ty is None:
+                raise RuntimeError("the tangent is lost: unpack_dual gives None")
+            return array(ty)
+
+    return SimpleNamespace(
+        forward_train=forward_train,
+        forward_eval=forward_eval,
+        backward_train=backward,
+        backward_eval=backward,
+        jvp_train=jvp_train,
+        double_backward_train=partial(second_derivative_train, "reverse_over_reverse"),
+        second_derivative_train=second_derivative_train,
+        **more,
+    )

@@ -1,0 +1,10 @@
+"""Keras on TensorFlow."""
+
+from __future__ import annotations
+
+from . import keras_layer
+
+keras_layer.choose("tensorflow")
+from .from_tensorflow import target  # noqa: E402  the backend is chosen first
+
+TARGET = target(keras_layer.run, CONVENTIONS=keras_layer.CONVENTIONS)
