@@ -1,0 +1,133 @@
+"""How far one example lies off: per decade of mean/sd, in ulp and as a multiple of its radius."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import expected
+from ..cases import Case, Recipe
+from ..contract import Array, Misbehaved, Target
+from .quantities import Quantity
+
+CONSTANT = "constant"  # the decade of channels whose variance is zero
+LAST = 8  # decades beyond go into this one
+_FORMAT = {  # bits of precision, exponent of the least normal number
+    "float16": (11, -14),
+    "bfloat16": (8, -126),
+    "float32": (24, -126),
+    "float64": (53, -1022),
+}
+Decade = int | str
+
+
+@dataclass(frozen=True)
+class Point:
+    """The error of one channel of one example.
+
+    ulp, radius_ulp and pairwise_ulp are in units in the last place of the largest term that is
+    added in the channel, relative is against that term; multiple and pairwise_multiple are against
+    the radii of sums in any order and in pairs.
+    """
+
+    decade: Decade
+    mean_over_sd: float
+    ulp: float
+    relative: float
+    radius_ulp: float
+    pairwise_ulp: float
+    multiple: float
+    pairwise_multiple: float
+    recipe: Recipe
+
+    @property
+    def decided(self) -> bool:
+        """Whether the radius is finite."""
+        return bool(np.isfinite(self.radius_ulp))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a state file keeps; numbers as they are, infinities as text."""
+        found = {k: v for k, v in asdict(self).items() if k != "recipe"}
+        found = {k: v if isinstance(v, str) or np.isfinite(v) else str(v) for k, v in found.items()}
+        return {**found, "recipe": asdict(self.recipe)}
+
+
+def read_point(value: dict[str, Any]) -> Point:
+    """Return a point from what `as_json` gave."""
+    recipe = {**value["recipe"], "spatial": tuple(value["recipe"]["spatial"])}
+    numbers = {k: float(v) for k, v in value.items() if k not in ("recipe", "decade")}
+    return Point(decade=value["decade"], recipe=Recipe(**recipe), **numbers)
+
+
+def dtype_of(quantity: Quantity, dtype: str) -> str:
+    """Return the dtype that the quantity has beside x of this dtype."""
+    return "float32" if quantity.state and dtype in ("float16", "bfloat16") else dtype
+
+
+def unit(term: Array, dtype: str) -> Array:
+    """Return the unit in the last place of each number in this dtype."""
+    bits, least = _FORMAT[dtype]
+    exponent = np.frexp(np.abs(term))[1] - 1
+    return np.ldexp(1.0, np.maximum(exponent, least) - (bits - 1))
+
+
+def ratios(case: Case) -> Array:
+    """Return mean/sd of each channel, infinite where the variance is zero, (c,)."""
+    ref = expected.training(case).ref
+    with np.errstate(all="ignore"):
+        found = np.abs(ref.mean) / np.sqrt(ref.var)
+    return np.where(ref.var > 0, found, np.inf)[0]
+
+
+def decade_of(ratio: float) -> Decade:
+    """Return the decade of mean/sd: -1 below one, 0 to 8, or "constant"."""
+    if not np.isfinite(ratio):
+        return CONSTANT
+    return -1 if ratio < 1 else min(int(np.floor(np.log10(ratio))), LAST)
+
+
+def measure(target: Target, quantity: Quantity, case: Case) -> tuple[list[Point], str]:
+    """Return the points of a case, one per channel, and how the target misbehaved, if it did."""
+    channels, inf = ratios(case), math.inf
+    try:
+        got = quantity.got(target, case)
+    except Misbehaved as error:
+        broken = [
+            Point(decade_of(r), float(r), inf, inf, 0.0, 0.0, inf, inf, case.recipe)
+            for r in channels
+        ]
+        return broken, str(error)
+    with np.errstate(all="ignore"):
+        return list(_points(quantity, case, got, channels)), ""
+
+
+def _points(quantity: Quantity, case: Case, got: Array, channels: Array) -> Iterator[Point]:
+    wanted = case.memo(("hunt", quantity.name), lambda: quantity.wanted(case))
+    error = np.where(got == wanted.value, 0.0, np.abs(got - wanted.value))
+    error = np.where(np.isnan(error), np.inf, error)  # (n, c) or (1, c)
+    radii = [np.broadcast_to(r, error.shape) for r in (wanted.radius, wanted.pairwise)]
+    radii = [np.where(np.isnan(r), np.inf, r) for r in radii]
+    ulp = unit(wanted.term, dtype_of(quantity, case.recipe.dtype))[0]
+    term = wanted.term[0]
+    open_ = ~np.isfinite(radii[0])
+    multiples = [np.where(open_ | (error == 0), 0.0, error / r) for r in radii]
+    for j, ratio in enumerate(channels):
+        # a channel is judged where its radius is finite, and shown where it is not anywhere
+        judged = ~open_[:, j] if (~open_[:, j]).any() else open_[:, j]
+        i = int(np.where(judged, error[:, j], -1.0).argmax())
+        scale = max(float(term[j]), 5e-324)
+        yield Point(
+            decade_of(float(ratio)),
+            float(ratio),
+            float(error[i, j] / ulp[j]),
+            float(error[i, j]) / scale,
+            float(radii[0][i, j] / ulp[j]),
+            float(radii[1][i, j] / ulp[j]),
+            float(multiples[0][:, j].max()),
+            float(multiples[1][:, j].max()),
+            case.recipe,
+        )
