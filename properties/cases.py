@@ -6,9 +6,12 @@ situation; whether it is ill-conditioned on purpose is a flag on it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,6 +224,31 @@ def _balanced(r: Recipe, rng: np.random.Generator, n: int, c: int, eps: float) -
     return (5.0 + np.arange(c)) + np.broadcast_to(rng.permutation(sign)[:, None], (n, c))
 
 
+@cache
+def recordings() -> tuple[tuple[Array, Array], ...]:
+    """Return x and dy (rows, channels) of each batch norm that was recorded in training."""
+    path = Path(__file__).parent / "corpus" / "activations.json"
+    found = []
+    for _, entry in sorted(json.loads(path.read_text(encoding="utf-8")).items()):
+        arrays = (entry["calls"][0]["x"], entry["calls"][1]["dy"])
+        x, dy = (np.array([float.fromhex(v) for v in a["data"]]) for a in arrays)
+        found.append((x.reshape(arrays[0]["shape"]), dy.reshape(arrays[1]["shape"])))
+    return tuple(found)
+
+
+def _recorded(r: Recipe, rng: np.random.Generator, n: int, c: int, eps: float) -> Array:
+    """Rows and channels of what a net's batch norm was given in training."""
+    return _window(r, n, c)[0]
+
+
+def _window(r: Recipe, n: int, c: int) -> tuple[Array, Array]:
+    """Return x and dy of some rows and channels of one recording, the same for the same recipe."""
+    x, dy = recordings()[r.level % len(recordings())]
+    rng = np.random.Generator(np.random.PCG64([r.seed, r.level]))
+    at = np.ix_(rng.integers(len(x), size=n), rng.integers(x.shape[1], size=c))
+    return x[at], dy[at]
+
+
 REGIMES: dict[str, Regime] = {
     "small_integers": Regime(_small_integers),
     "exact_statistics": Regime(_exact_statistics),
@@ -235,6 +263,7 @@ REGIMES: dict[str, Regime] = {
     "far_constant_channel": Regime(_far_constant, ill_conditioned=True),
     "outlier": Regime(_outlier),
     "mixed_scales": Regime(_mixed_scales),
+    "recorded": Regime(_recorded),
     "not_finite": Regime(_not_finite),
     "balanced": Regime(_balanced),
 }
@@ -284,6 +313,10 @@ def _gradient(r: Recipe, rng: np.random.Generator, x: Array) -> Array:
             dy[rng.integers(n), rng.integers(c) if c else 0] = 1.0 + reach // 2
         return dy
     generic = _integers(rng, reach, (n, c))
+    if r.regime == "recorded" and r.dy == "generic" and n:
+        dy = _window(r, n, c)[1]
+        largest = np.abs(dy).max(initial=0.0)
+        return np.ldexp(dy, math.frexp(reach / largest)[1] - 1) if largest else generic
     if r.dy == "along_xhat" and n:
         with np.errstate(all="ignore"):
             x = x.astype(np.float64)

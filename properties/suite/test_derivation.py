@@ -1,4 +1,4 @@
-"""Every numbered equation of derivation.md, in exact rationals, each by a test of its number.
+"""Every numbered equation of derivation.md by a test of its number, most in exact rationals.
 
 Three oracles of different origin stand here: the graph (`reference.exact`), the closed forms typed
 below, and dual numbers (`Dual`) pushed through the definition of batch norm in plain loops. They
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ import numpy as np
 import pytest
 
 import reference
-from reference import exact, graph
+from reference import drawing, exact, forms, graph
 
-LAST = 34  # the equations after this one are about rounding and have their own tests
 SIZES = [2, 3, 5, 8]
 
 
@@ -523,16 +523,277 @@ def test_equation_34_equal_batches(momentum: Fraction) -> None:
         same(running, momentum**k * start + (1 - momentum**k) * value, f"running after {k}")
 
 
+# --- rounding: (40) to (45) ----------------------------------------------------------------------
+
+U = Fraction(1, 2**24)  # of float32
+WIDE = pytest.mark.parametrize("centre", [0.0, 3.0, 1000.0])  # mean/sd of the batches below
+
+
+def single(n: int, centre: float) -> tuple[Any, Any]:
+    """A batch of float32 numbers and the same numbers as rationals, (n,)."""
+    x = (np.random.default_rng(n).standard_normal(n) + centre).astype(np.float32)
+    return x, np.array([Fraction(float(value)) for value in x], dtype=object)
+
+
+def one_by_one(values: Any) -> Any:
+    """The sum in order, each partial sum rounded to float32."""
+    total = np.float32(0)
+    for value in values:
+        total = np.float32(total + value)
+    return total
+
+
+def two_passes(x: Any) -> tuple[Any, Any]:
+    mean = one_by_one(x) / np.float32(len(x))
+    return mean, one_by_one((x - mean) ** 2) / np.float32(len(x))
+
+
+def shifted(x: Any) -> tuple[Any, Any]:
+    d, n = x - x[0], np.float32(len(x))
+    rest = one_by_one(d) / n
+    return x[0] + rest, one_by_one(d * d) / n - rest * rest
+
+
+def welford(x: Any) -> tuple[Any, Any]:
+    mean = square = np.float32(0)
+    for k, value in enumerate(x, 1):
+        step = value - mean
+        mean = mean + step / np.float32(k)
+        square = square + step * (value - mean)
+    return mean, square / np.float32(len(x))
+
+
+def one_pass(x: Any) -> tuple[Any, Any]:
+    n = np.float32(len(x))
+    mean = one_by_one(x) / n
+    return mean, one_by_one(x * x) / n - mean * mean
+
+
+@dataclass(frozen=True)
+class Widths:
+    """What (40) to (42) allow the statistics of a batch to be off by."""
+
+    two_pass: Fraction
+    delta: Fraction
+    var: Fraction
+    mean: Fraction
+    exact_var: Fraction
+
+
+def widths(x: Any) -> Widths:
+    """(40), (41) and (42) as typed in derivation.md."""
+    n, s = len(x), (len(x) - 1) * U
+    centre = x.sum() / n
+    xc, d = x - centre, x - x[0]
+    var, off = (xc**2).sum() / n, abs(xc).sum() / n
+    w = off + min((1 + (n - 1).bit_length()) * off, abs(xc).max())
+    two_pass = s * abs(x).sum() / n + 2 * U * abs(centre)
+    to_first = (3 * U + s) * abs(d).sum() / n + U * abs(centre)
+    delta = max(two_pass, to_first, (s + U) * abs(x).sum() / n + 4 * U * w)
+    e, middle = (3 * U + s) * abs(d).sum() / n, d.sum() / n
+    of_var = max(
+        (s + 5 * U) * (var + delta**2) + delta**2,
+        (s + 7 * U) * var + 4 * delta * w + delta**2,
+        (s + 5 * U) * (d**2).sum() / n + (2 * abs(middle) + e) * e + U * (middle**2 + var),
+    )
+    return Widths(two_pass, delta, of_var + U * var, centre, var)
+
+
+def off_by(got: Any, wanted: Fraction) -> Fraction:
+    return abs(Fraction(float(got)) - wanted)
+
+
+@WIDE
+@sizes
+def test_equation_40_mean_of_two_passes(n: int, centre: float) -> None:
+    """(40) The mean of two passes is off by d at most; one that loses a row is off by more."""
+    x, exactly = single(n, centre)
+    allowed = widths(exactly)
+    assert off_by(two_passes(x)[0], allowed.mean) <= allowed.two_pass
+    assert off_by(one_by_one(x[1:]) / np.float32(n), allowed.mean) > allowed.two_pass
+
+
+@WIDE
+@sizes
+@pytest.mark.parametrize("form", [two_passes, shifted, welford])
+def test_equation_41_error_of_the_mean(form: Any, n: int, centre: float) -> None:
+    """(41) Each form's mean is off by delta at most; with n - 1 for n it is off by more."""
+    x, exactly = single(n, centre)
+    allowed, got = widths(exactly), form(x)[0]
+    assert off_by(got, allowed.mean) <= allowed.delta
+    assert off_by(got * np.float32(n) / np.float32(n - 1), allowed.mean) > allowed.delta
+
+
+@WIDE
+@sizes
+@pytest.mark.parametrize("form", [two_passes, shifted, welford])
+def test_equation_42_error_of_the_variance(form: Any, n: int, centre: float) -> None:
+    """(42) Each form's variance is off by that much at most."""
+    x, exactly = single(n, centre)
+    allowed = widths(exactly)
+    assert off_by(form(x)[1], allowed.exact_var) <= allowed.var
+
+
+def test_the_one_pass_variance_is_outside() -> None:
+    """Far from zero the one-pass form is off by more than (42), at any n of many."""
+    outside = 0
+    for n in range(5, 25):
+        x, exactly = single(n, 4000.0)
+        allowed = widths(exactly)
+        outside += off_by(one_pass(x)[1], allowed.exact_var) > allowed.var
+    assert outside >= 10, f"outside {outside} times in 20"
+
+
+@sizes
+@pytest.mark.parametrize("side", [-1, 1])
+def test_equation_43_error_of_rstd(n: int, side: int) -> None:
+    """(43) The rounded root and reciprocal of a var + eps that is off by q are off by rho at most;
+    q / 2 and the four roundings alone would not do where var + eps is too small."""
+    inner, u = 1 + n / 7, float(U)
+    given = np.float32(inner * (1 + side / 64))
+    q = abs(float(given) - inner) / inner
+    off = abs(float(np.float32(1) / np.sqrt(given)) * np.sqrt(inner) - 1)
+    assert off <= 1 / np.sqrt(1 - q) - 1 + 4 * u
+    assert side > 0 or off > q / 2 + 4 * u
+
+
+MOVES = [(a, b) for a in (-1, 1) for b in (-1, 1)]
+SHIFT, STRETCH = Fraction(1, 1000), Fraction(1, 300)  # of the mean, and of rstd relatively
+
+
+def moved(batch: exact.Batch, out: exact.Gradients, signs: tuple[int, int]) -> tuple[Any, Any]:
+    return out.mean + signs[0] * SHIFT, (1 + signs[1] * STRETCH) / out.std
+
+
+@sizes
+@pytest.mark.parametrize("form", forms.OUTPUT)
+def test_equation_44_how_y_moves(form: Any, n: int) -> None:
+    """(44) With the statistics moved, y moves by no more, whatever the form, and by just that
+    where both errors go the same way."""
+    batch, out = draw(n)
+    wide = abs(batch.x - out.mean) * STRETCH + SHIFT * (1 + STRETCH)
+    allowed = abs(batch.gamma) / out.std * wide
+    largest = np.zeros_like(allowed)
+    for signs in MOVES:
+        y = form(batch.x, batch.gamma, batch.beta, *moved(batch, out, signs))
+        assert np.all(abs(y - out.y) <= allowed)
+        largest = np.maximum(largest, abs(y - out.y))
+    same(largest, allowed, "the largest move of y")
+
+
+@sizes
+@pytest.mark.parametrize("form", forms.INPUT_GRADIENT)
+def test_equation_45_how_dx_moves(form: Any, n: int) -> None:
+    """(45) With the statistics moved, dx moves by no more, whatever the form; without the part of
+    the variance path some dx moves by more."""
+    exceeded = False
+    for seed in range(8):
+        batch, out = draw(n, seed)
+        q, t, centre = mean(batch.dy * out.xhat), SHIFT / out.std, abs(mean(batch.dy))
+
+        def allowed(factor: int, batch=batch, out=out, q=q, t=t, centre=centre) -> Any:  # type: ignore[no-untyped-def]
+            by_rstd = STRETCH * (abs(batch.dy - mean(batch.dy)) + factor * abs(out.xhat * q))
+            by_mean = t * (abs(q) + (abs(out.xhat) + t) * centre)
+            return abs(batch.gamma) / out.std * (1 + STRETCH) ** 3 * (by_rstd + by_mean)
+
+        for signs in MOVES:
+            dx = form(batch.dy, batch.x, batch.gamma, *moved(batch, out, signs))
+            assert np.all(abs(dx - out.dx) <= allowed(3))
+            exceeded = exceeded or bool(np.any(abs(dx - out.dx) > allowed(0)))
+    assert exceeded or n == 2, "the bound leaves more room than the variance path takes"
+
+
+# --- the document ----------------------------------------------------------------------------
+
+COURSE = Path(str(reference.__file__)).with_name("derivation.md").read_text(encoding="utf-8")
+
+
 def test_every_numbered_equation_has_its_test() -> None:
-    """The numbers printed in derivation.md up to (34) are those of the tests above, in order."""
-    text = Path(str(reference.__file__)).with_name("derivation.md").read_text(encoding="utf-8")
-    numbers = [int(number) for number in re.findall(r"^ {4}\((\d+)\)", text, re.MULTILINE)]
+    """The numbers printed in derivation.md are those of the tests above, in order."""
+    printed = [int(number) for number in re.findall(r"^ {4}\((\d+)\)", COURSE, re.MULTILINE)]
     names = [name for name in globals() if name.startswith("test_equation_")]
     tested = [int(name.split("_")[2]) for name in names]
-    printed = [number for number in numbers if number <= LAST]
-    assert printed == list(range(1, LAST + 1)), f"derivation.md numbers {printed}"
+    assert printed == [*range(1, 35), *range(40, 46)], f"derivation.md numbers {printed}"
     assert tested == printed, f"tests for {tested}, equations {printed}"
     for name in names:
         docstring = globals()[name].__doc__
         number = f"({int(name.split('_')[2])})"
         assert docstring.startswith(number), f"{name}: its docstring should start with {number}"
+
+
+def test_every_number_that_is_named_is_printed() -> None:
+    """No sentence of derivation.md points to an equation that is not there."""
+    prose = re.sub(r"^ {4}.*$", "", COURSE, flags=re.MULTILINE)
+    named = {int(number) for number in re.findall(r"\((\d\d?)\)", prose)}
+    printed = {int(number) for number in re.findall(r"^ {4}\((\d+)\)", COURSE, re.MULTILINE)}
+    assert named and named <= printed, f"named but not printed: {sorted(named - printed)}"
+
+
+def test_the_worked_example_is_right() -> None:
+    """Each row of the example's table is what the graph and its way back give for that batch."""
+    rows = re.findall(r"^\| `(\w+)` \| \((\d+)\) \| ([^|]*) \|", COURSE, re.MULTILINE)
+    x, dy, gamma, beta = (exact.rationals(a) for a in ([[0], [2]], [[0], [1]], [[2]], [[1]]))
+    nothing = exact.rationals([[0]])
+    batch = exact.Batch(x, dy, gamma, beta, Fraction(3), nothing, nothing)
+    nodes = graph.forward_train(x, gamma, beta, batch.eps)
+    found = {name: getattr(nodes, name).value for name in ("mean", "xc", "var", "std", "xhat", "y")}
+    found |= intermediates(batch)
+    found |= {name: getattr(exact.train(batch), name) for name in ("dbeta", "dgamma", "dx")}
+    assert [name for name, _, _ in rows] == [
+        "mean", "xc", "var", "std", "xhat", "y",
+        "dbeta", "dgamma", "dxhat", "dstd", "dvar", "dxc", "dmean", "dx",
+    ]  # fmt: skip
+    for name, number, told in rows:
+        numbers = [Fraction(part) for part in told.strip().strip("()").split(", ")]
+        same(np.array(found[name]).ravel(), numbers, name)
+        printed = drawing.GRADIENTS if name.startswith("d") else drawing.EQUATIONS
+        assert printed[name.removeprefix("d") if name.startswith("d") else name] == int(number)
+
+
+def test_the_answers_of_the_exercises_are_right(
+    bncheck: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command of the exercises gives the line that is printed below it."""
+    asked = re.findall(r"```sh\n(bncheck .*)\n```\n\n```text\n([^`]*)```", COURSE)
+    assert len(asked) >= 3
+    for command, answer in asked:
+        ran = bncheck(*shlex.split(command)[1:])
+        for line in answer.strip().splitlines():
+            assert line.strip() in ran.out, f"{command}: {ran.out}"
+
+
+# --- the picture -----------------------------------------------------------------------------
+
+
+def test_the_picture_is_the_one_of_the_graph() -> None:
+    """graph.svg is what `python -m reference.drawing` writes, and derivation.md shows it."""
+    assert drawing.FILE.read_text(encoding="utf-8") == drawing.svg(drawing.example())
+    assert f"]({drawing.FILE.name})" in COURSE
+
+
+def test_the_picture_has_every_node_and_edge() -> None:
+    """Each operation of the forward is a box, each use of a value an arrow there and one back."""
+    forward = drawing.example()
+    places = drawing.placed(forward)
+    signs = sorted(place.sign for place in places.values() if place.sign)
+    assert signs.count("Repeat") == 4 and signs.count("Sum") == 2 and len(signs) == 15
+    edges = sum(parent in places for node in places for parent in node.parents)
+    text = drawing.svg(forward)
+    assert text.count('class="way"') == text.count('class="return"') == edges
+    spots = [place.middle for place in places.values()]
+    assert len(set(spots)) == len(spots), "two boxes lie upon each other"
+
+
+def test_a_changed_graph_changes_the_picture() -> None:
+    """Without the shift by beta the picture is another one."""
+    forward = drawing.example()
+    (product, _) = forward.y.parents
+    assert drawing.svg(replace(forward, y=product)) != drawing.svg(forward)
+
+
+def test_the_numbers_in_the_picture_are_those_of_the_course() -> None:
+    """A value or gradient in the picture carries the number of the equation that defines it."""
+    for name, number in drawing.EQUATIONS.items():
+        assert re.search(rf"^ {{4}}\({number}\) .*\b{name} = ", COURSE, re.MULTILINE), name
+    for name, number in drawing.GRADIENTS.items():
+        assert re.search(rf"^ {{4}}\({number}\) .*\bd{name} = ", COURSE, re.MULTILINE), name

@@ -1,0 +1,131 @@
+"""The two figures, as SVG and PNG: sixteen training curves, and what is reached at each scale."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from .claims import Runs
+from .training import Plan
+
+STYLES = {  # with batch norm or without: as in the seed's figure, blue line and orange dashes
+    True: {"color": "#0b62a4", "linestyle": "-", "label": "with batch norm"},
+    False: {"color": "#d9660b", "linestyle": "--", "label": "without"},
+}
+_SETTINGS = {"svg.hashsalt": "bncheck", "svg.fonttype": "none", "font.size": 9}
+
+
+class NoMatplotlib(Exception):
+    """The figures need matplotlib."""
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        fix = "try: pip install 'bncheck[experiment]'"
+        raise NoMatplotlib(f"the figures need matplotlib; {fix}") from error
+    matplotlib.use("agg")
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot
+
+
+def check_matplotlib() -> None:
+    """Raise NoMatplotlib where the figures could not be drawn."""
+    _pyplot()
+
+
+def draw(
+    runs: Runs, plan: Plan, scales: Sequence[float], rate: float, chance: float
+) -> dict[str, bytes]:
+    """Return the figures by file name; the same runs give the same bytes."""
+    plt = _pyplot()
+    found = {}
+    with plt.rc_context(_SETTINGS):
+        figures = {
+            "curves": _curves(plt, runs, plan, scales, rate),
+            "summary": _summary(plt, runs, scales, rate, chance),
+        }
+        for name, figure in figures.items():
+            for kind, extra in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
+                held = io.BytesIO()
+                figure.savefig(held, format=kind, facecolor="white", **extra)
+                found[f"{name}.{kind}"] = held.getvalue()
+            plt.close(figure)
+    return found
+
+
+def _curves(plt: Any, runs: Runs, plan: Plan, scales: Sequence[float], rate: float) -> Any:
+    rows = -(-len(scales) // 4)
+    figure, axes = plt.subplots(
+        rows, 4, sharex=True, sharey=True, figsize=(9, 2 * rows + 0.8), layout="constrained"
+    )
+    steps = np.arange(1, plan.steps // plan.epoch + 1) * plan.epoch
+    for axis, scale in zip(axes.flat, scales, strict=False):
+        for normalized in (False, True):
+            curves = np.array([curve.training for curve in runs.at(rate, scale, normalized)])
+            if curves.size:
+                _band(axis, steps, curves, normalized)
+        axis.set_title(f"weight scale {scale:.2g}", fontsize=9)
+        axis.set_ylim(0, 1.02)
+        axis.grid(alpha=0.25)
+    figure.supxlabel("training steps")
+    figure.supylabel("training accuracy")
+    _legend(figure, axes.flat[0], "mean of the seeds; the band goes from the least to the largest")
+    return figure
+
+
+def _band(axis: Any, x: Array, curves: Array, normalized: bool) -> None:
+    style = STYLES[normalized]
+    axis.fill_between(
+        x, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.2, linewidth=0
+    )
+    axis.plot(x, curves.mean(axis=0), linewidth=1.6, **style)
+
+
+def _legend(figure: Any, axis: Any, title: str) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(
+        handles[::-1], labels[::-1], loc="outside upper center", ncols=2, title=title, frameon=False
+    )
+
+
+def _summary(plt: Any, runs: Runs, scales: Sequence[float], rate: float, chance: float) -> Any:
+    figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for normalized in (False, True):
+        held = [
+            (scale, np.array([curve.held_out[-1] for curve in runs.at(rate, scale, normalized)]))
+            for scale in scales
+        ]
+        held = [(scale, reached) for scale, reached in held if reached.size]
+        if held:
+            style = STYLES[normalized]
+            axis.plot(
+                [scale for scale, _ in held],
+                [reached.mean() for _, reached in held],
+                linewidth=1.6,
+                **style,
+            )
+            for scale, reached in held:
+                axis.plot(
+                    [scale] * len(reached), reached, linestyle="", marker="o", markersize=3.5,
+                    color=style["color"], alpha=0.55, markeredgewidth=0,
+                )  # fmt: skip
+    axis.axhline(chance, color="0.45", linewidth=0.8, linestyle=":")
+    axis.annotate(
+        "always the largest class", (scales[len(scales) // 2], chance), xytext=(0, 4),
+        textcoords="offset points", ha="center", fontsize=8, color="0.35",
+    )  # fmt: skip
+    axis.set_xscale("log")
+    axis.invert_xaxis()
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("weight scale: standard deviation of the initial weights")
+    axis.set_ylabel("held-out accuracy at the end of training")
+    axis.grid(alpha=0.25)
+    _legend(figure, axis, "line: mean of the seeds; dots: each seed")
+    return figure

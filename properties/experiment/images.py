@@ -1,0 +1,106 @@
+"""The images: scikit-learn's handwritten digits, or a file that the user names."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from .training import Images
+
+TRAINING = 1000  # images, as in "Deep Learning from Scratch"
+HELD_OUT = 1000  # at most
+CLASSES = 1000
+_BROKEN = (  # what NumPy's reader and zipfile raise on files that are damaged, locked or no archive
+    OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, RuntimeError,
+    SyntaxError, TokenError, struct.error, KeyError, TypeError, OverflowError,
+)  # fmt: skip
+
+
+class BadImages(Exception):
+    """The images cannot be had or used; the text says why in one line."""
+
+
+def digits() -> Images:
+    """Return the 1797 digits of 8 x 8 pixels: 1000 to train on, 797 held out.
+
+    Raises:
+        BadImages: scikit-learn is not there.
+    Source: E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        fix = "try: pip install 'bncheck[experiment]', or give --data FILE.npz"
+        raise BadImages(f"the handwritten digits need scikit-learn; {fix}") from error
+    found = load_digits()
+    return split(found.data, found.target)
+
+
+def from_file(path: Path) -> Images:
+    """Return the images of a file of NumPy arrays, x (n, ...) and t (n,); nothing is unpickled.
+
+    Raises:
+        BadImages: no such file, not an .npz file, no such arrays, or arrays that do not fit.
+    """
+    wanted = "an .npz file with the arrays x and t, numbers only"
+    try:
+        with open(path, "rb") as stream:  # np.load leaves the file open where an archive is cut
+            held = np.load(stream, allow_pickle=False)
+            if not isinstance(held, np.lib.npyio.NpzFile):
+                raise _bad(path, "it holds one array", wanted)
+            for name in ("x", "t"):
+                if name not in held.files:
+                    raise _bad(path, f"{name} is missing", wanted)
+            x, t = held["x"], held["t"]
+    except FileNotFoundError as error:
+        raise _bad(path, "no such file", wanted) from error
+    except _BROKEN as error:
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        raise _bad(path, why, wanted) from error
+    try:
+        return split(x, t)
+    except BadImages as error:
+        raise BadImages(f"--data={path}: {error}") from error
+
+
+def _bad(path: Path, found: str, wanted: str) -> BadImages:
+    return BadImages(f"--data={path}: {found}: expected {wanted}")
+
+
+def split(x: Any, t: Any) -> Images:
+    """Return images in a fixed random order: 1000 to train on (3/5 of few), the rest held out.
+
+    Raises:
+        BadImages: shapes, classes or numbers that no net can be trained on.
+    """
+    if x.ndim < 2 or x.dtype.kind not in "fiub":
+        raise BadImages(f"x={x.dtype} {x.shape}: expected numbers (n, ...), one image per row")
+    if t.shape != x.shape[:1] or t.dtype.kind not in "iu":
+        raise BadImages(f"t={t.dtype} {t.shape}: expected integers ({len(x)},), one per image")
+    if len(x) < 200:
+        raise BadImages(f"x has {len(x)} images: expected at least 200")
+    if t.min() < 0 or t.max() >= CLASSES or t.min() == t.max():
+        given = f"t is from {t.min()} to {t.max()}"
+        raise BadImages(f"{given}: expected classes from 0 to at most {CLASSES - 1}, two or more")
+    order = np.random.default_rng(0).permutation(len(x))
+    first = min(TRAINING, len(x) * 3 // 5)
+    order = order[: first + HELD_OUT]
+    flat = _scaled(x[order].reshape(len(order), -1))
+    t = t[order].astype(np.int64)
+    return Images(flat[:first], t[:first], flat[first:], t[first:])
+
+
+def _scaled(x: Array) -> Array:
+    """Return float32 numbers whose largest has magnitude 1."""
+    wide = x.astype(np.float64)
+    largest = np.abs(wide).max(initial=0.0)
+    if not 0 < largest < np.inf:
+        raise BadImages(f"the largest magnitude in x is {largest}: expected a finite number, not 0")
+    return (wide / largest).astype(np.float32)
