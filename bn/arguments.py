@@ -16,6 +16,7 @@ from .blocks import Array, DType
 
 DTYPES = {2: "float16", 4: "float32", 8: "float64"}
 FLOATS = "float16, float32 or float64"
+USUAL = {"eps": "1e-5", "momentum": "0.9, the share of the old value that is kept"}
 
 
 def refuse(error: type[Exception], given: str, expected: str, fix: str) -> NoReturn:
@@ -28,11 +29,11 @@ def check_array(name: str, value: Any) -> Array:
     kind = type(value)
     if not isinstance(value, np.ndarray):
         refuse(TypeError, f"{name}={kind.__name__}", "a NumPy array", f"pass np.asarray({name})")
-    if kind is not np.ndarray and kind is not np.memmap:
+    if kind not in (np.ndarray, np.memmap):
         fix = f"pass np.asarray({name}), what is masked filled before"
         refuse(TypeError, f"{name}={kind.__name__}", "a plain NumPy array", fix)
     check_dtype(f"{name}.dtype", value.dtype, f"convert with {name}.astype(np.float32)")
-    return value.view(np.ndarray) if kind is np.memmap else value
+    return value.view(np.ndarray)
 
 
 def check_dtype(name: str, dtype: Any, fix: str) -> DType:
@@ -113,8 +114,7 @@ def check_number(name: str, value: Any, high: float = math.inf) -> float:
     number = float(value)
     if not 0 <= number <= high or math.isinf(number):
         expected = "a finite number >= 0" if math.isinf(high) else f"a number from 0 to {high:g}"
-        usual = "1e-5" if name == "eps" else "0.9, the share of the old value that is kept"
-        refuse(ValueError, f"{name}={value!r}", expected, f"pass {usual}")
+        refuse(ValueError, f"{name}={value!r}", expected, f"pass {USUAL[name]}")
     return number
 
 

@@ -68,10 +68,8 @@ def row_slices(n: int, step: int) -> Iterator[slice]:
 def spread(vector: Float64, part: Columns, dtype: DType) -> Array:
     """Give each column its channel's value, `fold` times over; one channel needs but one."""
     values: Array = vector[part.channels].astype(dtype)  # (channels,)
-    if part.size[1] > 1 < part.size[0]:
-        values = values.repeat(part.size[1])  # (width,)
-    if part.fold > 1 < part.size[0]:
-        values = np.broadcast_to(values, (part.fold, len(values))).reshape(-1)  # (fold * width,)
+    if len(values) > 1:
+        values = np.tile(values.repeat(part.size[1]), part.fold)  # (fold * width,)
     return values
 
 

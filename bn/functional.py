@@ -136,7 +136,7 @@ def backward_train(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array 
     dy = check_like("dy", dy, saved.shape, saved.x)
     with np.errstate(all="ignore"):
         sum_dy, sum_dy_xhat = gradient_sums(dy, saved)  # (c,) each
-        scale, n = saved.gamma * saved.rstd, max(1, saved.statistics.n)
+        scale, n = saved.gamma * saved.rstd, saved.statistics.n
         terms = [Term(dy, None, sum_dy / n, scale), xhat_term(saved, -scale * sum_dy_xhat / n)]
         dx = combine(terms, None, like_x(saved), summing_dtype(dy))  # (15)
         return dx.reshape(saved.shape), *parameter_gradients(sum_dy, sum_dy_xhat, saved)

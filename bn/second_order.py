@@ -33,7 +33,7 @@ def along(
     tgamma = check_vector(f"{prefix}gamma", tgamma, saved.x)
     tbeta = check_vector(f"{prefix}beta", tbeta, saved.x)
     with np.errstate(all="ignore"):
-        scale, n = saved.gamma * saved.rstd, max(1, saved.statistics.n)
+        scale, n = saved.gamma * saved.rstd, saved.statistics.n
         by_xhat = np.zeros_like(scale) if tgamma is None else tgamma.astype(np.float64)
         terms = []
         if tx is not None:

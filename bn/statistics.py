@@ -69,7 +69,7 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
         lost = ~good
         small = np.ldexp(x[:, lost].astype(np.float64), -512)  # sums of these do not overflow
         pivot = np.where(lost, 0.0, pivot)
-        sums = paired_sums(small, np.zeros(small.shape[1]), None, FLOAT64)
+        sums = paired_sums(small, pivot[lost], None, FLOAT64)
         mean = np.ldexp(sums[0] / n, 512)
         rest[lost] = np.where(np.isfinite(mean), mean, np.nan)
         var[lost] = np.where(np.isfinite(mean), np.inf, np.nan)
@@ -147,10 +147,10 @@ def merge_statistics(
     counts, (means, variances) = check_shards(counts, means=means, variances=variances)
     check_variances("variances", variances)
     kept = means.dtype.newbyteorder("=")
-    full = counts > 0
-    count, weights = int(counts.sum()), counts[full, None] / max(1, counts.sum())  # (k, 1)
+    count, full = int(counts.sum()), counts > 0
     if count == 0:
         return 0, np.zeros(means.shape[1], kept), np.zeros(means.shape[1], kept)
+    weights = counts[full, None] / count  # (k, 1)
     means, variances = means[full].astype(np.float64), variances[full].astype(np.float64)
     with np.errstate(all="ignore"):
         pivot = means[0].copy()

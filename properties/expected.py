@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from reference import rounding
 from reference.ball import Precision, precision
-from reference.float64 import Reference, reference_eval, reference_train
+from reference.float64 import Reference, reference_eval, reference_train, with_gradients
 
 from .cases import Case
 from .contract import Array
@@ -23,8 +23,9 @@ class Wanted(NamedTuple):
 
 
 def rows(case: Case, a: Array) -> Array:
-    """Return a as float64 rows, one column per statistic."""
-    return case.conventions.rows(a).astype(np.float64)
+    """Return a as float64 rows, one column per statistic, stored by columns if they are long."""
+    a = case.conventions.rows(a)
+    return a.astype(np.float64, order="F" if a.shape[0] > a.shape[1] else "C")
 
 
 def row(a: Array | None, like: Array, fill: float) -> Array:
@@ -63,10 +64,13 @@ def training(case: Case, *, gradients: bool = False) -> Pass:
     """Return the training pass, with the backward if asked for."""
 
     def make() -> Pass:
+        if gradients:
+            forward = training(case)
+            return replace(forward, ref=with_gradients(forward.ref, forward.dy))
         x, dy = rows(case, case.x), rows(case, case.dy)
         gamma, beta = _parameters(case, x)
         with np.errstate(all="ignore"):
-            ref = reference_train(x, dy if gradients else None, gamma, beta, case.eps)
+            ref = reference_train(x, None, gamma, beta, case.eps)
             spread = rounding.statistics_spread(x, ref, case.eps, precision_of(case))
         return Pass(x, dy, gamma, beta, ref, spread)
 
@@ -102,7 +106,9 @@ def normalized(case: Case) -> Wanted:
         one, zero = np.ones_like(p.gamma), np.zeros_like(p.beta)
         with np.errstate(all="ignore"):
             ref = Reference(
-                {**p.ref.value, "y": p.ref.xhat}, {**p.ref.bound, "y": p.ref.bound["xhat"]}
+                {**p.ref.value, "y": p.ref.xhat},
+                {**p.ref.bound, "y": p.ref.bound["xhat"]},
+                p.ref.memory,
             )
             radius = rounding.output_radius(p.x, ref, one, zero, p.spread, precision_of(case))
         return Wanted(p.ref.xhat, radius + ref.bound["y"])

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .double import Array
 
 _FLOAT64_MAX = sys.float_info.max
+_KEPT = 1 << 16  # numbers up to which what was computed is kept: 512 KiB each
 
 # name: unit roundoff, smallest subnormal, smallest normal, largest
 _FORMATS = {
@@ -54,8 +56,19 @@ class Precision:
 
     def magnitude(self, value: Any) -> Any:
         """Return u * |value|, infinite beyond the largest finite number."""
+        return self.of_size(np.abs(value))
+
+    def of_size(self, size: Any) -> Any:
+        """Return u * size, infinite beyond the largest finite number."""
+        if self.largest == _FLOAT64_MAX:
+            return size * self.constants[1]
+        return size * self.constants[0] * self.constants[1]
+
+    @cached_property
+    def constants(self) -> tuple[Array, Array, Array]:
+        """The factors of `of_size`, and eta, as arrays, which NumPy takes faster than floats."""
         big = _FLOAT64_MAX / self.largest
-        return np.abs(value * big) * (self.u / big)
+        return np.array(big), np.array(self.u / big), np.array(self.eta)
 
     def stored(self, value: Any, radius: Any) -> Any:
         """Return the radius after the result is rounded to what it is stored in."""
@@ -95,71 +108,112 @@ def precision(
     )
 
 
-@dataclass(frozen=True)
+Binary: TypeAlias = "Callable[[Ball, Any], Ball]"
+
+
+def _once(operation: Binary) -> Binary:
+    """Do an operation once per pair of operands: the named forms have many in common."""
+
+    def done(self: Ball, other: Any) -> Ball:
+        if self.value.size > _KEPT:
+            return operation(self, other)
+        key = operation, other  # a Ball is itself alone, a number its value
+        found = self.made.get(key)
+        if found is None:
+            found = self.made[key] = operation(self, other)
+        return found
+
+    return done
+
+
 class Ball:
-    """Values, the radius around each (None when exact), and the precision they are computed in."""
+    """Values, the radius around each (None when exact), and the precision they are computed in.
 
-    value: Array
-    radius: Any
-    precision: Precision
+    made holds what was computed from it, so that it is computed once.
+    """
 
+    __slots__ = ("_size", "made", "precision", "radius", "value")
     __array_ufunc__ = None
+
+    def __init__(self, value: Array, radius: Any, precision: Precision) -> None:
+        self.value, self.radius, self.precision = value, radius, precision
+        self.made: dict[Any, Ball] = {}
+        self._size: Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
-    def _of(self, other: Any) -> tuple[Any, Any]:
-        return (other.value, other.radius) if isinstance(other, Ball) else (other, None)
+    @property
+    def size(self) -> Array:
+        """The magnitude of each value."""
+        if self._size is None:
+            self._size = np.abs(self.value)
+        return self._size
+
+    def _rounded(self, value: Array) -> Ball:
+        """Return value as rounded once, but for what is lost near zero."""
+        ball = Ball(value, None, self.precision)
+        ball.radius = self.precision.of_size(ball.size)
+        return ball
 
     def _sum(self, value: Array, other_radius: Any) -> Ball:
-        radius = self.precision.magnitude(value)
+        ball = self._rounded(value)
         for carried in (self.radius, other_radius):
             if carried is not None:
-                radius = radius + carried
-        return Ball(value, radius + self.precision.eta, self.precision)
+                ball.radius = ball.radius + carried
+        ball.radius = ball.radius + self.precision.constants[2]
+        return ball
 
+    @_once
     def __add__(self, other: Any) -> Ball:
-        v, r = self._of(other)
+        v, r = _parts(other)
         return self._sum(self.value + v, r)
 
+    @_once
     def __sub__(self, other: Any) -> Ball:
-        v, r = self._of(other)
+        v, r = _parts(other)
         return self._sum(self.value - v, r)
 
+    @_once
     def __rsub__(self, other: Any) -> Ball:
         return self._sum(other - self.value, None)
 
+    @_once
     def __mul__(self, other: Any) -> Ball:
-        v, r = self._of(other)
-        value = self.value * v
-        radius = self.precision.magnitude(value) + self.precision.eta
+        v, r = _parts(other)
+        ball = self._rounded(self.value * v)
+        radius = ball.radius + self.precision.constants[2]
         if self.radius is not None:
-            radius = radius + self.radius * (np.abs(v) if r is None else np.abs(v) + r)
+            size = other.size if isinstance(other, Ball) else np.abs(v)
+            radius = radius + self.radius * (size if r is None else size + r)
         if r is not None:
-            radius = radius + np.abs(self.value) * r
-        return Ball(value, radius, self.precision)
+            radius = radius + self.size * r
+        ball.radius = radius
+        return ball
 
+    @_once
     def __truediv__(self, other: Any) -> Ball:
-        v, r = self._of(other)
-        value = self.value / v
-        radius = 2 * self.precision.magnitude(value) + self.precision.eta
+        v, r = _parts(other)
+        ball = self._rounded(self.value / v)
+        radius = ball.radius + ball.radius + self.precision.constants[2]
         carried = 0.0 if self.radius is None else self.radius
         if r is not None:
             least = np.abs(v) - r
-            carried = np.where(least > 0, carried + np.abs(value) * r, np.inf)
+            carried = np.where(least > 0, carried + ball.size * r, np.inf)
             radius = radius + carried / np.where(least > 0, least, 1.0)
         elif self.radius is not None:
             radius = radius + carried / np.abs(v)
-        return Ball(value, radius, self.precision)
+        ball.radius = radius
+        return ball
 
     def root(self) -> Ball:
-        value = np.sqrt(self.value)
-        radius = 2 * self.precision.magnitude(value)
+        ball = self._rounded(np.sqrt(self.value))
+        radius = 2 * ball.radius
         if self.radius is not None:
             share = np.minimum(self.radius / self.value, 1.0)
-            radius = radius + value * (1 - np.sqrt(1 - share))
-        return Ball(value, radius, self.precision)
+            radius = radius + ball.value * (1 - np.sqrt(1 - share))
+        return Ball(ball.value, radius, self.precision)
 
     def repeat_rows(self, n: int) -> Ball:
         shape = (n, self.value.shape[1])
@@ -168,13 +222,29 @@ class Ball:
 
     def sum(self, axis: int = 0, keepdims: bool = True) -> Ball:
         """Return the sum over the rows, (1, c)."""
-        n = self.value.shape[0]
-        value = self.value.sum(axis=0, keepdims=True)
-        spread = np.abs(self.value).sum(axis=0, keepdims=True)
-        radius = self.precision.terms(n) * spread
-        if self.precision.sum_u < self.precision.u:
-            radius = radius + self.precision.magnitude(value)
+        if self.value.size > _KEPT:
+            return self._total()
+        found = self.made.get("sum")
+        if found is None:
+            found = self.made["sum"] = self._total()
+        return found
+
+    def _total(self) -> Ball:
+        p, order = self.precision, self.precision.terms(self.value.shape[0])
+        value, spread = _add_rows(self.value), _add_rows(self.size)
+        radius = order * spread
+        if p.sum_u < p.u:
+            radius = radius + p.magnitude(value)
         if self.radius is not None:
-            radius = radius + self.radius.sum(axis=0, keepdims=True) * (1 + self.precision.terms(n))
-        radius = np.where(spread > self.precision.largest, np.inf, radius)
-        return Ball(value, radius, self.precision)
+            radius = radius + _add_rows(self.radius) * (1 + order)
+        return Ball(value, np.where(spread > p.largest, np.inf, radius), p)
+
+
+def _parts(other: Any) -> tuple[Array, Any]:
+    if isinstance(other, Ball):
+        return other.value, other.radius
+    return np.array(other, dtype=np.float64), None
+
+
+def _add_rows(a: Array) -> Array:
+    return np.asarray(np.add.reduce(a, axis=0, keepdims=True))  # (1, c)

@@ -6,7 +6,8 @@ of two before squares are taken, so that nothing overflows or vanishes for any f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,20 @@ _LEAST = 2.0**-1074  # what a value may lose when its scaling is undone
 class Reference:
     """Results in float64, (n, c) or (1, c), and under the same name in `bound` their error bound.
 
-    Fields that were not asked for are absent from `value`.
+    Fields that were not asked for are absent from `value`; memory holds what is made but once.
     """
 
     value: dict[str, Array]
     bound: dict[str, Array]
+    memory: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    state: tuple[graph.Forward, Array, float] | None = field(default=None, repr=False)
+
+    def memo(self, make: Callable[[Array, Any], Any], a: Array, p: Any) -> Any:
+        """Return make(a, p), made once for these very two objects."""
+        key = make, id(a), id(p)
+        if key not in self.memory:
+            self.memory[key] = make(a, p), a, p  # kept, so that no other object gets its id
+        return self.memory[key][0]
 
     def __getattr__(self, name: str) -> Array:
         try:
@@ -35,10 +45,25 @@ class Reference:
             raise AttributeError(name) from None
 
 
+def with_gradients(ref: Reference, dy: Any) -> Reference:
+    """Return the reference of a forward pass with that of its backward added, (8) to (17)."""
+    if ref.state is None:
+        raise ValueError("ref.state=None: expected what reference_train or reference_eval returned")
+    forward, k, share = ref.state
+    value, terms = dict(ref.value), dict[str, Array]()
+    with np.errstate(all="ignore"):
+        _read_backward(forward, dy, k, share, None, value, terms)
+    return replace(ref, value=value, bound={**ref.bound, **_bounds(terms)})
+
+
+def _bounds(terms: dict[str, Array]) -> dict[str, Array]:
+    return {name: _ULP * term + _LEAST for name, term in terms.items()}
+
+
 def _columns_scale(size: Array, eps: float) -> Array:
     """Return per column the exponent of a power of two near max(size, sqrt(eps)), (1, c)."""
     largest = np.maximum(size, np.sqrt(eps))
-    return np.asarray(np.frexp(np.where(np.isfinite(largest), largest, 1.0))[1], dtype=np.int64)
+    return np.frexp(np.where(np.isfinite(largest), largest, 1.0))[1].astype(np.int64)
 
 
 def _row(value: Any, c: int, fill: float) -> Array:
@@ -146,10 +171,10 @@ def _read(
         "y": np.abs(gamma * xhat) + np.abs(beta),
     }
     if dy is not None:
-        _read_backward(forward, dy, k, share, seconds, value, terms, rstd)
+        _read_backward(forward, dy, k, share, seconds, value, terms)
     if tangents is not None:
         _read_forward_mode(forward, tangents, k, value, terms)
-    return Reference(value, {name: _ULP * term + _LEAST for name, term in terms.items()})
+    return Reference(value, _bounds(terms), state=(forward, k, share))
 
 
 def _read_backward(
@@ -160,7 +185,6 @@ def _read_backward(
     seconds: tuple[Any, Any, Any] | None,
     value: dict[str, Array],
     terms: dict[str, Array],
-    rstd: Array,
 ) -> None:
     dy = np.asarray(dy, dtype=np.float64)
     seed = graph.Node(pair(dy))
@@ -171,14 +195,14 @@ def _read_backward(
     value["mean_dy"] = value["dbeta"] * share  # (1, c)
     value["mean_dy_xhat"] = value["dgamma"] * share  # (1, c)
     inner = np.abs(dy) + np.abs(value["mean_dy"]) + np.abs(xhat * value["mean_dy_xhat"])
-    terms["dx"] = np.abs(gamma) * np.ldexp(rstd, -k) * inner
+    terms["dx"] = np.abs(gamma) * value["rstd"] * inner
     terms["dgamma"] = np.abs(dy * xhat).max(axis=0, keepdims=True, initial=0.0)
     terms["dgamma"] = np.maximum(terms["dgamma"], np.abs(value["dgamma"]))
     terms["dbeta"] = np.maximum(
         np.abs(dy).max(axis=0, keepdims=True, initial=0.0), np.abs(value["dbeta"])
     )
     if seconds is not None:
-        _read_double_backward(forward, seed, seconds, k, value, terms, rstd)
+        _read_double_backward(forward, seed, seconds, k, value, terms)
 
 
 def _read_double_backward(
@@ -188,10 +212,9 @@ def _read_double_backward(
     k: Array,
     value: dict[str, Array],
     terms: dict[str, Array],
-    rstd: Array,
 ) -> None:
     """L scales as 1/s in dx, so ddx is scaled down with x: its gradients come back by 1/s, 1, 1."""
-    c = k.shape[1]
+    c, rstd = k.shape[1], np.ldexp(value["rstd"], k)
     ddx = np.asarray(seconds[0], dtype=np.float64)
     ddgamma, ddbeta = _row(seconds[1], c, 0.0), _row(seconds[2], c, 0.0)
     nodes = [graph.Node(pair(v)) for v in (np.ldexp(ddx, -k), ddgamma, ddbeta)]

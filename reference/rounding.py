@@ -103,6 +103,15 @@ def _widest(results: Sequence[Ball]) -> Any:
     return radius
 
 
+def _balls(ref: Reference, p: Precision, *values: Array) -> list[Ball]:
+    """Return exact values as balls, the same each time: what was computed from them is kept."""
+    return [ref.memo(_exact_ball, value, p) for value in values]
+
+
+def _exact_ball(value: Array, p: Precision) -> Ball:
+    return Ball(value, None, p)
+
+
 def output_radius(
     x: Array, ref: Reference, gamma: Array, beta: Array, spread: Spread, p: Precision
 ) -> Array:
@@ -110,7 +119,7 @@ def output_radius(
     moved = (
         np.abs(gamma) * ref.rstd * (np.abs(ref.xc) * spread.rstd + spread.mean * (1 + spread.rstd))
     )
-    arguments = [Ball(v, None, p) for v in (x, gamma, beta, ref.mean, ref.rstd)]
+    arguments = _balls(ref, p, x, gamma, beta, ref.mean, ref.rstd)
     local = _widest([form(*arguments) for form in forms.OUTPUT])
     return np.asarray(p.stored(ref.y, moved * _stretch(x, ref, p) + local))
 
@@ -122,8 +131,12 @@ def _slack(n: int, p: Precision) -> float:
 
 def _stretch(x: Array, ref: Reference, p: Precision) -> Array:
     """Return by how much a form's own roundings enlarge what the statistics move, (1, c)."""
-    largest = np.abs(x).max(axis=0, keepdims=True)
+    largest = ref.memo(_largest, x, None)  # (1, c)
     return np.asarray(1 + _slack(x.shape[0], p) + 4 * p.u * largest * ref.rstd)
+
+
+def _largest(a: Array, _: None) -> Array:
+    return np.asarray(np.abs(a).max(axis=0, keepdims=True))
 
 
 def moved_linear(
@@ -147,7 +160,7 @@ def gradient_radii(
 ) -> dict[str, Array]:
     """Return the radii of dx (n, c), dgamma and dbeta (1, c) in training.  # (45)"""
     moved = moved_linear(dy, x, gamma, ref, spread, p)
-    arguments = [Ball(v, None, p) for v in (dy, x, gamma, ref.mean, ref.rstd)]
+    arguments = _balls(ref, p, dy, x, gamma, ref.mean, ref.rstd)
     local = _widest([form(*arguments) for form in forms.INPUT_GRADIENT])
     return {"dx": p.stored(ref.dx, moved + local), **parameter_radii(x, dy, ref, spread, p)}
 
@@ -160,9 +173,9 @@ def parameter_radii(
     size = np.abs(dy).sum(axis=0, keepdims=True)
     stray = np.abs(ref.dbeta) + _slack(x.shape[0], p) * size
     moved = (spread.rstd * np.abs(ref.dgamma) + off * stray) * _stretch(x, ref, p)
-    dy_, x_, mean, rstd = (Ball(v, None, p) for v in (dy, x, ref.mean, ref.rstd))
-    local = _widest([form(dy_, x_, mean, rstd) for form in forms.GAMMA_GRADIENT])
-    return {"dgamma": moved + local, "dbeta": dy_.sum().radius + p.eta}
+    arguments = _balls(ref, p, dy, x, ref.mean, ref.rstd)
+    local = _widest([form(*arguments) for form in forms.GAMMA_GRADIENT])
+    return {"dgamma": moved + local, "dbeta": arguments[0].sum().radius + p.eta}
 
 
 def eval_spread(var: Array, eps: float, p: Precision) -> Spread:

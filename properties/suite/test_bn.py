@@ -1,6 +1,7 @@
 """What bn does: by exact data, to the bit, and its accuracy against exact sums of integers."""
 
 import copy
+import dataclasses
 import io
 import itertools
 import math
@@ -437,6 +438,7 @@ def test_empty_batch(shape: tuple[int, ...]) -> None:
     saved = bn.forward_train(arrays[0], *arrays[2:], eps=1e-3, momentum=0.75)[3]
     second = bn.double_backward_train(arrays[0], None, None, arrays[1], saved)
     assert [a.shape for a in second] == [shape, (3,), shape], "double backward"
+    assert not second[1].any(), f"by gamma: {second[1]}"
 
 
 def test_zero_channels() -> None:
@@ -467,7 +469,7 @@ def test_eps_zero() -> None:
     x = np.array([[1.0, 1], [1, 3]])
     y, _, _, saved = bn.forward_train(x, None, np.ones(2), None, None, eps=0, momentum=0.5)
     assert y.tolist() == [[1, 0], [1, 2]], f"y={y}"
-    dx = bn.backward_train(x, saved)[0]
+    dx = bn.backward_train(np.array([[1.0, 1], [2, 3]]), saved)[0]
     assert not dx.any(), f"dx={dx}"
 
 
@@ -703,15 +705,38 @@ def test_float32_to_its_edges(size: float, n: int) -> None:
         near(dx, exact, 8 + least * 2.0**24, np.abs(exact).max(), 2.0**-24)
 
 
+@pytest.mark.parametrize("mean", [-(2.0**20), 0.0, 2.0**20, 2.0**-70])
+@pytest.mark.parametrize("var", [4.0, 0.25, 2.0**-140])
+def test_inference_survives_a_far_mean(mean: float, var: float) -> None:
+    """In inference y is right to its last bits at any mean/sd and at any size, in float32."""
+    sd = math.sqrt(var)
+    x = (mean + sd * RNG(12).normal(0, 2, (4, 50))).astype("float32")
+    state = (np.full(50, v, "float32") for v in (mean, var))
+    y = bn.forward_eval(x, None, None, *state, eps=0)[0]
+    wanted = (x.astype(float) - mean) / sd
+    scale = np.abs(wanted) + (abs(mean) / sd if abs(mean) <= sd else 0.0)
+    off = np.abs(y - wanted) / 2.0**-24
+    assert (off <= 6 * scale).all(), f"{y[off > 6 * scale]}, wanted {wanted[off > 6 * scale]}"
+
+
+def test_what_a_backward_needs_is_frozen() -> None:
+    """No field of saved, or of the statistics in it, can be set."""
+    saved = bn.forward_train(*batch((4, 3))[:1], *[None] * 4, eps=1e-3, momentum=0.5)[3]
+    for holder in (saved, saved.statistics):
+        for field in dataclasses.fields(holder):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(holder, field.name, None)
+
+
 def test_no_wrong_finite_number_beyond_float64() -> None:
     """float64 whose squares overflow keeps its mean, has var = Inf, and NaN in y and dx."""
-    x = np.array([[1e200, 1.0], [-1e200, 3.0]])
+    x = np.array([[2.0**601 + 2.0**561, 1.0], [0.0, 3.0]])  # the mean has 41 bits
     y, mean, var, saved = bn.forward_train(
         x, None, None, *bn.initial_state(2, float), eps=1e-5, momentum=0.5
     )
     for name, a in {"y": y[0], "dx": bn.backward_train(x, saved)[0][0]}.items():
         assert np.isnan(a).tolist() == [True, False], f"{name}={a}"
-    assert mean is not None and mean.tolist() == [0.0, 1.0], f"mean={mean}"
+    assert mean is not None and mean.tolist() == [2.0**599 + 2.0**559, 1.0], f"mean={mean}"
     assert var is not None and var.tolist() == [np.inf, 1.0], f"var={var}"
 
 
@@ -736,15 +761,29 @@ def test_merged_statistics_are_those_of_the_whole(dtype: str) -> None:
     assert_same_bits(list(got[1:]), wanted, ["mean", "var"])
 
 
+def test_one_value_merges_to_itself() -> None:
+    """A single value, and empty shards beside it, is its own mean; so are the sums of 300 shards."""
+    one, rest = np.array([1, 0]), np.array([[0.5, -3.0], [np.nan, np.nan]])
+    count, mean, var = bn.merge_statistics(one, rest, np.zeros((2, 2)))
+    assert (count, mean.tolist(), var.tolist()) == (1, [0.5, -3.0], [0, 0]), f"{mean}, {var}"
+    means = bn.merge_gradients(one, rest, 2 * rest)[1:]
+    assert [a.tolist() for a in means] == [[0.5, -3.0], [1.0, -6.0]], f"{means}"
+    many = np.arange(300.0)[:, None]
+    count, mean, var = bn.merge_statistics(np.ones(300, int), many, np.zeros((300, 1)))
+    assert (count, mean[0]) == (300, 149.5), f"{count}, {mean}"
+    near(var, 89999 / 12, 2, 89999 / 12, 2.0**-53)
+
+
 def test_merged_gradients_are_those_of_the_whole() -> None:
     """Sums of shards merge to the mean of dy and of dy * xhat; nothing merges to zero."""
     sums = np.array([[1.0, 2], [np.nan, np.nan], [3, -4]])
     count, mean_dy, mean_dy_xhat = bn.merge_gradients(np.array([3, 0, 5]), sums, 2 * sums)
     assert (count, mean_dy.tolist()) == (8, [0.5, -0.25]), f"{count}, {mean_dy}"
     assert mean_dy_xhat.tolist() == [1.0, -0.5], f"{mean_dy_xhat}"
+    nothing = np.full((2, 3), np.nan)
     for merge in (bn.merge_gradients, bn.merge_statistics):
-        count, *rest = merge(np.array([0, 0]), sums[1:2].repeat(2, 0), sums[1:2].repeat(2, 0))
-        assert (count, [a.tolist() for a in rest]) == (0, [[0, 0]] * 2), f"{count}, {rest}"
+        count, *rest = merge(np.array([0, 0]), nothing, nothing)
+        assert (count, [a.tolist() for a in rest]) == (0, [[0, 0, 0]] * 2), f"{count}, {rest}"
 
 
 def linear(x: Array, weight: Array, bias: Array, transposed: bool, groups: int) -> Array:
@@ -911,7 +950,7 @@ def test_public_names() -> None:
         *("double_backward_train", "jvp_train", "merge_statistics", "merge_gradients", "fold"),
     }
     rooms = {path.stem for path in Path(bn.__file__).parent.glob("*.py")}
-    names = {name for name in vars(bn) if not name.startswith("_")} - (rooms - {"per_activation"})
+    names = {name for name in vars(bn) if name[0].isalpha()} - (rooms - {"per_activation"})
     wanted = functions | {"CONVENTIONS", "BatchNormalization", "per_activation"}
     assert names == wanted, f"{names ^ wanted}"
     kinds = bn.CONVENTIONS["statistics"], bn.per_activation.CONVENTIONS["statistics"]

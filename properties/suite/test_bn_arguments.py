@@ -158,6 +158,12 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], str]
         ValueError,
         "dy.shape=(3, 4): expected (4, 3), the shape of x in the forward that returned saved",
     ),
+    "dy of a longer batch": (
+        bn.backward_train,
+        {"dy": np.vstack([X, X]), "saved": TRAINED},
+        ValueError,
+        "dy.shape=(8, 3): expected (4, 3)",
+    ),
     "dy of another dtype": (
         bn.backward_train,
         {"dy": X.astype(float), "saved": TRAINED},
@@ -219,6 +225,30 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], str]
         "counts=[1. 1. 1. 1.]: expected integers >= 0, one per shard",
     ),
     "counts negative": (merge, {"counts": [1, 1, 1, -1]}, ValueError, "counts=[ 1  1  1 -1]: exp"),
+    "a count": (merge, {"counts": 4}, ValueError, "counts=4: expected integers >= 0, one per"),
+    "counts in a row": (merge, {"counts": [[1] * 4]}, ValueError, "counts=[[1 1 1 1]]: expected"),
+    "six counts": (merge, {"counts": np.ones(6)}, ValueError, "counts=[1. 1. 1. 1. 1. 1.]: expe"),
+    "many counts": (
+        merge,
+        {"counts": np.ones(7)},
+        ValueError,
+        "counts=[1. 1. 1. ... 1. 1. 1.]: expected integers >= 0, one per shard",
+    ),
+    "too many counts": (
+        merge,
+        {"counts": [1] * 5},
+        ValueError,
+        "means.shape=(4, 3): expected (5, channels) as in counts and means; stack one row per",
+    ),
+    "means of one shard": (merge, {"counts": [1] * 3, "means": X[0]}, ValueError, "means.shape=(3"),
+    "means of images": (merge, {"means": X[:, :, None]}, ValueError, "means.shape=(4, 3, 1): exp"),
+    "too few variances": (merge, {"variances": X[:, :2]}, ValueError, "variances.shape=(4, 2): ex"),
+    "too many variances": (
+        merge,
+        {"variances": np.hstack([X, X])},
+        ValueError,
+        "variances.shape=(4, 6): expected (4, channels)",
+    ),
     "too few counts": (
         merge,
         {"counts": [1]},
@@ -245,6 +275,8 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], str]
     ),
     "weight of one axis": (fold, {"weight": X[0]}, ValueError, "weight.ndim=1: expected 2 to 5"),
     "groups 0": (fold, {"groups": 0}, ValueError, "groups=0: expected an integer >= 1"),
+    "groups true": (fold, {"groups": True}, ValueError, "groups=True: expected an integer >= 1"),
+    "groups a float": (fold, {"groups": 1.0}, ValueError, "groups=1.0: expected an integer >= 1"),
     "groups 2 of 3": (
         fold,
         {"groups": 2, "transposed": True},
@@ -323,6 +355,7 @@ LAYER_STATES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "running_var=-0.25: expected no negative value",
     ),
     "matrix": ({"gamma": X}, ValueError, "gamma.shape=(4, 3): expected (channels,)"),
+    "number": ({"gamma": np.array(1.0)}, ValueError, "gamma.shape=(): expected (channels,)"),
 }
 
 
@@ -359,3 +392,6 @@ def test_memory_mapped_arrays_are_arrays(tmp_path: Any) -> None:
     y = train(x=mapped)[0]
     assert type(y) is np.ndarray, f"y is {type(y)}"
     assert y.tobytes() == train()[0].tobytes(), "y differs"
+    state = np.memmap(tmp_path / "state", np.float32, "w+", shape=ONE.shape)
+    mean = train(running_mean=state, momentum=1.0)[1]
+    assert type(mean) is np.ndarray, f"running_mean is {type(mean)}"

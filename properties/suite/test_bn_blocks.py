@@ -1,0 +1,192 @@
+"""How bn goes through memory: the cuts, the sums and the combinations, exact on small integers."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bn import blocks
+from bn.blocks import FLOAT32, FLOAT64, Columns, Term
+
+Array = Any
+SHAPES = [*itertools.product((1, 2, 3, 9, 40), (1, 2, 7), (1, 2, 5, 100))]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut into blocks of 64 elements, and fold rows of fewer than 16 in batches of more than 8."""
+    for name, value in (("BLOCK", 64), ("ROW", 16), ("SMALL", 8)):
+        monkeypatch.setattr(blocks, name, value)
+
+
+def integers(*shape: int, seed: int = 0) -> Array:
+    """Return small integers, of which float16 sums thousands exactly."""
+    return np.random.default_rng(seed).integers(-3, 4, shape).astype(float)
+
+
+@pytest.mark.parametrize("n", sorted({n for n, _, _ in SHAPES}))
+def test_columns_cut_each_place_once(n: int) -> None:
+    """Columns cover every place of every channel once, and say how many they hold."""
+    for c, s in {shape[1:] for shape in SHAPES}:
+        seen = np.zeros((c, s), int)
+        for part in blocks.columns((n, c, s)):
+            seen[part.channels, part.places] += 1
+            size = seen[part.channels, part.places].shape
+            assert part.size == size, f"{n, c, s}: {part} holds {size}"
+        assert (seen == 1).all(), f"{n, c, s}: {seen}"
+
+
+@pytest.mark.parametrize("n", sorted({n for n, _, _ in SHAPES}))
+def test_blocks_fit_their_memory(n: int) -> None:
+    """A block is at least half full, and has four rows where there are, so that pairs can be."""
+    for c, s in {shape[1:] for shape in SHAPES}:
+        for part in blocks.columns((n, c, s)):
+            width = part.size[0] * part.size[1]
+            assert width * part.rows <= 64, f"{n, c, s}: {part} is too large"
+            assert part.rows >= min(n, 4), f"{n, c, s}: {part} has too few rows"
+            assert width * part.rows > 32, f"{n, c, s}: {part} is too small"
+
+
+def test_only_short_whole_rows_are_folded() -> None:
+    """Rows that hold all channels, and are short, are taken as one up to ROW elements."""
+    for n, c, s in SHAPES:
+        for part in blocks.columns((n, c, s)):
+            width = part.size[0] * part.size[1]
+            whole = width == c * s and n * width > 8
+            wanted = max(1, 16 // width) if whole else 1
+            assert part.fold == wanted, f"{n, c, s}: {part}, wanted fold={wanted}"
+            assert part.rows % part.fold == 0, f"{n, c, s}: {part} has a broken fold"
+
+
+def test_row_slices_cut_each_row_once() -> None:
+    """Slices of rows follow each other without a gap, and all but the last are full."""
+    for n, step in itertools.product(range(10), range(1, 5)):
+        rows = list(range(n))
+        cut = [rows[part] for part in blocks.row_slices(n, step)]
+        assert [row for piece in cut for row in piece] == rows, (
+            f"{n} rows in steps of {step}: {cut}"
+        )
+        assert all(len(piece) == step for piece in cut[:-1]), f"{cut}"
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_a_vector_reaches_every_row_of_a_block(dtype: Any) -> None:
+    """apply with a spread vector is the ufunc with a value per channel, for any part of a fold."""
+    for (c, s), fold, n in itertools.product(
+        [(1, 1), (1, 4), (3, 1), (3, 4)], (1, 2, 5), (1, 5, 10)
+    ):
+        vector = 2.0 ** np.arange(c)
+        part = Columns(slice(0, c), slice(0, s), (c, s), 10, fold)
+        flat = blocks.spread(vector, part, dtype)
+        assert flat.dtype == dtype, f"{flat.dtype}"
+        block = integers(n, c, s).astype(dtype)
+        out = np.full((n, c * s), np.nan, dtype)
+        got = blocks.apply(np.subtract, block.reshape(n, -1), flat, out)
+        assert got is out, "the result is elsewhere"
+        wanted = (block - vector[:, None]).reshape(n, -1)
+        assert np.array_equal(out, wanted), f"{c, s, fold, n}: {out}, wanted {wanted}"
+
+
+def test_a_vector_is_that_of_its_channels() -> None:
+    """spread takes the channels of the part."""
+    part = Columns(slice(1, 3), slice(0, 2), (2, 2), 1, 2)
+    got = blocks.spread(np.array([1.0, 2, 3, 4]), part, FLOAT32)
+    assert got.tolist() == [2, 2, 3, 3] * 2, f"{got}"
+
+
+PLAIN = integers(6, 3, 4).astype(np.float32)
+MEMORY = {
+    "plain": (PLAIN, True),
+    "float64": (PLAIN.astype(float), False),
+    "float16": (PLAIN.astype(np.float16), False),
+    "swapped": (PLAIN.astype(PLAIN.dtype.newbyteorder()), False),
+    "fortran": (np.asfortranarray(PLAIN), False),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_plain_memory_is_not_copied(name: str) -> None:
+    """load gives rows of the working dtype: a view of plain memory, else a copy in scratch."""
+    values, plain = MEMORY[name]
+    scratch = np.empty(64, np.float32)
+    part = Columns(slice(1, 3), slice(0, 4), (2, 4), 2, 1)
+    got = blocks.load(values, slice(2, 4), part, scratch)
+    assert np.array_equal(got, PLAIN[2:4, 1:3].reshape(2, 8)), f"{got}"
+    shared = np.shares_memory(got, scratch), np.shares_memory(got, values)
+    assert shared == (not plain, plain), f"in scratch, in values: {shared}"
+    assert got.dtype == np.float32, f"{got.dtype}"
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+@pytest.mark.parametrize("rows", range(1, 10))
+def test_rows_and_places_are_added_in_pairs(rows: int, places: int) -> None:
+    """channel_sums are exact on integers, in memory of its own or in the block itself."""
+    data = integers(rows, 3, places)
+    wanted = data.sum(axis=(0, 2))
+    block = data.reshape(rows, -1).copy()
+    got = blocks.channel_sums(block, np.empty_like(block), (3, places)).copy()
+    assert np.array_equal(got, wanted), f"{got}, wanted {wanted}"
+    assert np.array_equal(block, data.reshape(rows, -1)), "the block was written to"
+    got = blocks.channel_sums(block, block, (3, places))
+    assert np.array_equal(got, wanted), f"in the block itself: {got}, wanted {wanted}"
+
+
+def test_pairs_round_log2_of_n_times() -> None:
+    """Added in pairs, each of 2**k equal values is rounded k times: their sum is exact."""
+    for k in range(1, 12):
+        block = np.full((2**k, 1), np.float32(0.1))
+        got = blocks.channel_sums(block, np.empty_like(block), (1, 1))
+        assert got[0] == 2.0**k * np.float32(0.1), f"2**{k} times 0.1 is {got[0]}"
+
+
+def test_what_rounding_takes_away_is_carried() -> None:
+    """add_carrying keeps 1 beside 2**53 until enough of them are there."""
+    total, carry = np.array([[2.0**53, 0.0], [0.0, 0.0]])
+    for _ in range(4):
+        blocks.add_carrying(total, carry, np.array([1.0, 1.0]))
+    assert (total - carry).tolist() == [2.0**53 + 4, 4.0], f"{total}, {carry}"
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("c", sorted({c for _, c, _ in SHAPES}))
+def test_sums_of_any_shape(c: int, shifted: bool, dtype: Any) -> None:
+    """sum(dy) and sum(dy * (x - pivot)) are exact on integers, whatever the cut."""
+    for n, s in {(n, s) for n, _, s in SHAPES}:
+        x, dy = integers(n, c, s).astype(np.float32), integers(n, c, s, seed=1).astype(np.float16)
+        pivot = np.arange(1.0, c + 1) * shifted
+        xc = x.astype(float) - pivot[:, None]
+        for other, name in ((dy, "dy"), (None, "x - pivot")):
+            first = xc if other is None else dy.astype(float)
+            wanted = [first.sum((0, 2)), (first * xc).sum((0, 2))]
+            got = blocks.paired_sums(x, pivot, other, dtype)
+            assert got.dtype == np.float64, f"{got.dtype}"
+            assert np.array_equal(got, wanted), f"{n, c, s} {name}: {got}, wanted {wanted}"
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("c", sorted({c for _, c, _ in SHAPES}))
+def test_combinations_of_any_shape(c: int, kind: Any, dtype: Any) -> None:
+    """constant + sum of scale * (values - pivot - rest) is exact on integers, whatever the cut."""
+    one, two = np.arange(1.0, c + 1), 2.0 ** np.arange(c)
+    for n, s in {(n, s) for n, _, s in SHAPES}:
+        a, b = integers(n, c, s).astype(kind), integers(n, c, s, seed=1).astype(np.float32)
+        a_part, b_part = a.astype(float) - one[:, None] - 1, b.astype(float) - two[:, None]
+        cases = {
+            "one term": ([Term(a, one, np.ones(c), two)], None, two[:, None] * a_part),
+            "two terms": (
+                [Term(a, one, np.ones(c), two), Term(b, None, two, -one)],
+                one,
+                one[:, None] + two[:, None] * a_part - one[:, None] * b_part,
+            ),
+            "no rest": ([Term(b, two, None, one)], None, one[:, None] * b_part),
+        }
+        for name, (terms, constant, wanted) in cases.items():
+            out = np.full((n, c, s), np.nan, kind)
+            got = blocks.combine(terms, constant, out, dtype)
+            assert got is out, "the result is elsewhere"
+            assert np.array_equal(out, wanted), f"{n, c, s} {name}: {out}, wanted {wanted}"
