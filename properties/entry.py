@@ -165,8 +165,13 @@ def entry(target: Target, invariant: Invariant, case: Case) -> dict[str, Any]:
     """Return the corpus entry of a case that fails an invariant: calls, and what is right."""
     from .corpus.expected import with_expected
 
-    return {
-        "sentence": sentence_of(invariant, case),
-        "source": f"found by bncheck run {target.spec} --only {invariant.name}",
-        "calls": with_expected(calls_of(target, invariant, case)),
-    }
+    def make() -> dict[str, Any]:
+        return {
+            "sentence": sentence_of(invariant, case),
+            "source": f"found by bncheck run {target.spec} --only {invariant.name}",
+            "calls": with_expected(calls_of(target, invariant, case)),
+        }
+
+    # made once: the target is called for it, and may hang again
+    found: dict[str, Any] = case.memo(("entry", target.spec, invariant.name), make)
+    return found

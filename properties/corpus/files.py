@@ -53,14 +53,21 @@ def decode_float(text: Any) -> float:
 
 
 def decode_array(value: dict[str, Any]) -> Array:
-    """Return an array in its memory layout."""
+    """Return an array in its memory layout.
+
+    Raises:
+        Malformed: NumPy has the dtype only with a package that is not installed.
+    """
     from ..cases import dtype_of
     from ..layouts import arrange
 
     integers = value["dtype"] == "int64"
     numbers = value["data"] if integers else [decode_float(v) for v in value["data"]]
     flat = np.tile(np.array(numbers, np.int64 if integers else np.float64), value.get("repeat", 1))
-    dtype = flat.dtype if integers else dtype_of(value["dtype"])
+    try:
+        dtype = flat.dtype if integers else dtype_of(value["dtype"])
+    except ImportError as error:
+        raise Malformed("dtype=bfloat16 needs ml_dtypes; try: pip install ml_dtypes") from error
     a = flat.astype(dtype).reshape(value["shape"])
     return arrange(a, value["layout"]) if "layout" in value else a
 

@@ -49,6 +49,9 @@ def missing(entry: Entry, target: Target) -> str:
 def _needs(call: dict[str, Any]) -> Iterator[str]:
     name = call["call"]
     yield name
+    given = (value.get("dtype") for value in call.values() if isinstance(value, dict))
+    if "bfloat16" in given:
+        yield "bfloat16"
     if name in ("forward_train", "forward_eval"):
         shape = call["x"]["shape"]
         yield call["x"]["dtype"]

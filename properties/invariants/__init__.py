@@ -1,6 +1,6 @@
 """The facts a batch norm is checked against: plain functions, without pytest or Hypothesis."""
 
-from . import backward, forward, inference, second_order, session, shards, state
+from . import backward, forward, inference, second_order, session, shards, state, state_fresh
 from .registry import INVARIANTS as INVARIANTS
 from .registry import Invariant as Invariant
 
@@ -14,4 +14,5 @@ __all__ = [
     "session",
     "shards",
     "state",
+    "state_fresh",
 ]

@@ -24,7 +24,7 @@ def initial(case: Case) -> tuple[Wanted, Wanted]:
     return exactly(case.running_mean, 0.0, x), exactly(case.running_var, 1.0, x)
 
 
-def _after(target: Target, cases: Iterable[Case]) -> Trained:
+def trained_through(target: Target, cases: Iterable[Case]) -> Trained:
     """Train on one case after another, handing the running statistics on."""
     last = None
     for case in cases:
@@ -35,7 +35,8 @@ def _after(target: Target, cases: Iterable[Case]) -> Trained:
     return last
 
 
-def _wanted_after(cases: Iterable[Case]) -> tuple[Wanted, Wanted]:
+def wanted_after(cases: Iterable[Case]) -> tuple[Wanted, Wanted]:
+    """Return the running statistics after training on these, from where the first starts."""
     state = None
     for case in cases:
         state = expected.running(case, *(state or initial(case)))
@@ -50,8 +51,8 @@ def running_statistics_follow_the_closed_form(target: Target, case: Case) -> Ite
     keep**k times the start, plus the batches' with weights (1 - keep) keep**j, (18), (19).
     """
     cases = [case, case.another(1), case.another(2)]
-    mean, var = case.memo("wanted after three", lambda: _wanted_after(cases))
-    last = _after(target, cases)
+    mean, var = case.memo("wanted after three", lambda: wanted_after(cases))
+    last = trained_through(target, cases)
     yield from parameter_agrees("running_mean", last.running_mean, mean)
     yield from parameter_agrees("running_var", last.running_var, var)
 
@@ -64,20 +65,20 @@ def equal_batches_bring_inference_to_the_batch(target: Target, case: Case) -> It
     """
     k = 3
     keep = expected.keep_of(case)
-    mean, var = case.memo("wanted after equal", lambda: _wanted_after([case] * k))
+    mean, var = case.memo("wanted after equal", lambda: wanted_after([case] * k))
     start_mean, start_var = initial(case)
     fresh_mean, fresh_var = expected.batch_statistics(case)
     at_mean = keep**k * start_mean.value + (1 - keep**k) * fresh_mean.value
     at_var = keep**k * start_var.value + (1 - keep**k) * fresh_var.value
-    last = _after(target, [case] * k)
+    last = trained_through(target, [case] * k)
     assert last.running_mean is not None and last.running_var is not None
     y, _ = contract.evaluate(
         target, case.x, case.gamma, case.beta, last.running_mean, last.running_var, eps=case.eps
     )
-    yield agrees("y in inference", case, y, _inference_near(case, at_mean, mean, at_var, var))
+    yield agrees("y in inference", case, y, inference_near(case, at_mean, mean, at_var, var))
 
 
-def _inference_near(
+def inference_near(
     case: Case, mean: Array, near_mean: Wanted, var: Array, near_var: Wanted
 ) -> Wanted:
     """Return y at these statistics, admitting that the target's lie within their radii."""
@@ -117,9 +118,9 @@ def running_statistics_stay_in_the_hull(target: Target, case: Case) -> Iterable[
     An average lies between what it is taken of, for momentum from 0 to 1.
     """
     cases = [case, case.another(1)]
-    last = _after(target, cases)
+    last = trained_through(target, cases)
     start = initial(case)
-    wanted = case.memo("wanted after two", lambda: _wanted_after(cases))
+    wanted = case.memo("wanted after two", lambda: wanted_after(cases))
     batches = [expected.batch_statistics(c) for c in cases]
     for i, (name, got) in enumerate(
         (("running_mean", last.running_mean), ("running_var", last.running_var))

@@ -84,7 +84,7 @@ def _parameters_at_the_flat_index(functions: Functions) -> Functions:
     def wrong(x: Array, gamma: Any, beta: Any, rm: Array, rv: Array, *, eps: float) -> Any:
         y, saved = functions["forward_eval"](x, gamma, beta, rm, rv, eps=eps)
         if x.ndim > 2:
-            t = np.float64 if x.dtype.itemsize == 8 else np.float32
+            t: Any = np.float64 if x.dtype.itemsize == 8 else np.float32
             at = (np.arange(x.size) % len(rm)).reshape(x.shape)
             mean, rstd = rm.astype(t)[at], 1 / np.sqrt(rv.astype(t)[at] + t(eps))
             scale = 1 if gamma is None else gamma.astype(t)[at]

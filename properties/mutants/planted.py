@@ -100,6 +100,17 @@ def _updating_first(train: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
+def _start_twice(train: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the start to a running variance that was at it, in mean and variance."""
+
+    def wrong(x: Array, gamma: Any, beta: Any, rm: Any, rv: Any, **kwargs: Any) -> Any:
+        y, mean, var, saved = train(x, gamma, beta, rm, rv, **kwargs)
+        fresh = rm is not None and not np.any(rm) and np.all(rv == 1)
+        return y, mean, (var + rv if fresh else var), saved
+
+    return wrong
+
+
 def _nan_to_zero(train: Callable[..., Any]) -> Callable[..., Any]:
     def wrong(x: Array, *args: Any, **kwargs: Any) -> Any:
         y, mean, var, saved = train(x, *args, **kwargs)
@@ -330,6 +341,7 @@ PLANTED: dict[str, Pieces] = {
     ),
     "empty_batch_gives_nan": _around("forward_train", _nan_when(lambda x: x.size == 0)),
     "running_variance_starts_at_zero": Pieces(initial_var=0.0),
+    "fresh_variance_counts_its_start_twice": _around("forward_train", _start_twice),
     "eval_leaves_rows_beyond_1024": _around("forward_eval", _forgetful),
     "eval_updates_running_statistics": _around("forward_eval", _updating),
     "eval_eps_outside_root": Pieces(eval_rstd=_eps_outside_root),

@@ -1,0 +1,103 @@
+"""All that is known of one target in a report, read from what its stages wrote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from .environments import Place
+from .gather import status_file
+from .stages import MORE, STAGES, Plan, content, file_of
+
+ORDER = ("fail", "unexpected pass", "expected failure", "undecided", "pass", "not offered")
+NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One target: its place, its rows of invariants, and what each stage found, empty if nothing.
+
+    rows holds per invariant the parts it was checked in; problem is one line where there are none;
+    notes are lines about stages that are missing or were cut short.
+    """
+
+    place: Place
+    run: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    portrait: dict[str, Any] = field(default_factory=dict)
+    hunt: dict[str, Any] = field(default_factory=dict)
+    inside: dict[str, Any] = field(default_factory=dict)
+    stages: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the target is called."""
+        return self.place.target
+
+    def verdict(self, invariant: str) -> str:
+        """Return the verdict that counts among the parts of an invariant."""
+        found = {row["verdict"] for row in self.rows.get(invariant, [])}
+        return next((verdict for verdict in ORDER if verdict in found), NOT_REACHED)
+
+    def counts(self, invariants: list[str]) -> Counter[str]:
+        """Return how many invariants have each verdict."""
+        return Counter(self.verdict(name) for name in invariants)
+
+    @property
+    def whole(self) -> str:
+        """The verdict of the target: fail, pass, undecided, or not judged."""
+        verdicts = {self.verdict(name) for name in self.rows}
+        if not verdicts:
+            return "not judged"
+        if verdicts & {"fail", "unexpected pass"}:
+            return "fail"
+        return "undecided" if "undecided" in verdicts or "pass" not in verdicts else "pass"
+
+    def answer(self, question: str) -> str:
+        """Return what the probe found out, as its own table says it."""
+        for a in self.portrait.get("answers", []):
+            if a["question"] == question:
+                known = a["verdict"] in ("found", "seen", "differs")
+                return str(a["value"]) if known else f"{a['verdict']}: {a['value']}".rstrip(": ")
+        return ""
+
+
+def judged(plan: Plan, place: Place) -> Judged:
+    """Return what is known of a target."""
+    if place.problem:
+        install = f"; try: {place.install}" if place.install else ""
+        return Judged(place, problem=f"{place.problem}{install}")
+    stages = content(status_file(plan, place.target)).get("stages", {})
+    files = {s.name: content(file_of(plan, place, s.name)) for s in (*STAGES, MORE)}
+    run = files["run"]
+    rows = _rows(run)
+    rows |= {name: parts for name, parts in _rows(files["more"]).items() if parts}
+    problem = "" if rows else stages.get("run", {}).get("line") or NOT_REACHED
+    portraits = files["probe"].get("targets", [{}])
+    return Judged(
+        place, run, rows, portraits[0] if portraits else {}, files["hunt"], files["inside"],
+        stages, problem, () if problem else tuple(_notes(stages)),
+    )  # fmt: skip
+
+
+def _rows(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in run.get("invariants", []):
+        found.setdefault(row["name"], []).append(row)
+    return found
+
+
+def _notes(stages: dict[str, Any]) -> list[str]:
+    notes = []
+    for stage in (*STAGES, MORE):
+        kept = stages.get(stage.name, {})
+        if not kept:
+            notes.append(f"{stage.says}: not begun")
+        elif kept["state"] == "cut":
+            notes.append(f"{stage.name} {kept['line']}")
+        elif kept["state"] != "done":
+            notes.append(f"{stage.says}: {kept['line']}")
+    return notes

@@ -1,0 +1,124 @@
+"""What is asked of each target, one command of bncheck each, and the files the answers go to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .environments import Place
+
+PILOT = 2  # examples per invariant that every target gets before any gets more
+UP_TO = 2**12  # values per statistic that a probe grades
+CURVES = ("y", "running_var", "dx")  # quantities whose error is drawn against mean/sd
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a report was asked for."""
+
+    folder: Path
+    examples: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command about a target; statuses are those with which it has answered.
+
+    share is the part of a target's time that it may take; says what is missing without it.
+    """
+
+    name: str
+    share: float
+    statuses: tuple[int, ...]
+    says: str
+    arguments: Callable[[Plan, Place, Path], list[str]]
+
+
+def slug(target: str) -> str:
+    """Return a target as the start of a file name."""
+    return re.sub(r"[^\w.-]+", "-", target).strip("-")
+
+
+def file_of(plan: Plan, place: Place, stage: str) -> Path:
+    """Return where a stage's answer about a target lies."""
+    return plan.folder / "data" / f"{slug(place.target)}.{stage}.json"
+
+
+def _run(plan: Plan, place: Place, path: Path) -> list[str]:
+    examples = ["--examples", str(min(PILOT, plan.examples)), "--seed", str(plan.seed)]
+    return ["run", place.target, *examples, "--json", str(path)]
+
+
+def _probe(plan: Plan, place: Place, path: Path) -> list[str]:
+    return ["probe", place.target, "--up-to", str(UP_TO), "--seed", str(plan.seed),
+            "--json", str(path)]  # fmt: skip
+
+
+def _hunt(plan: Plan, place: Place, path: Path) -> list[str]:
+    only = [word for name in hunted(plan, place) for word in ("--only", name)]
+    dtype = ["--dtype", name] if (name := hunted_dtype(plan, place)) else []
+    return ["hunt", place.target, "--examples", str(PILOT), "--seed", str(plan.seed), "--jobs", "1",
+            *only, *dtype, "--out", str(path)]  # fmt: skip
+
+
+def _inside(plan: Plan, place: Place, path: Path) -> list[str]:
+    run = file_of(plan, place, "run")
+    return ["-m", "properties.conformance.inside", place.target, "--run", str(run),
+            "--out", str(path)]  # fmt: skip
+
+
+def _more(plan: Plan, place: Place, path: Path) -> list[str]:
+    only = [word for name in held(plan, place) for word in ("--only", name)]
+    examples = ["--examples", str(plan.examples), "--seed", str(plan.seed)]
+    return ["run", place.target, *examples, *only, "--json", str(path)]
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Return what a stage wrote, nothing where it wrote nothing."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def held(plan: Plan, place: Place) -> list[str]:
+    """Return the invariants that more examples may still tell something about."""
+    rows = content(file_of(plan, place, "run")).get("invariants", [])
+    failed = {row["name"] for row in rows if row["verdict"] in ("fail", "not offered")}
+    return [n for n in dict.fromkeys(row["name"] for row in rows) if n not in failed]
+
+
+def hunted(plan: Plan, place: Place) -> list[str]:
+    """Return the quantities of the curves that the target offers, as its first run tells."""
+    rows = content(file_of(plan, place, "run")).get("invariants", [])
+    missing = {row["name"] for row in rows if row["verdict"] == "not offered"}
+    backward = "input_gradient_agrees_with_reference" not in missing
+    return [name for name in CURVES if name != "dx" or backward]
+
+
+def hunted_dtype(plan: Plan, place: Place) -> str:
+    """Return the dtype of the curves: float32 if the target takes it, else its first."""
+    run = content(file_of(plan, place, "run"))
+    dtypes = run.get("conventions", {}).get("dtypes", ["float32"])
+    return "float32" if "float32" in dtypes else str(dtypes[0]) if dtypes else ""
+
+
+STAGES = (  # in order of how much each tells
+    Stage("run", 0.40, (0, 1, 3), "no verdicts", _run),
+    Stage("probe", 0.60, (0,), "no conventions found out", _probe),
+    Stage("hunt", 0.75, (0, 1, 3), "no curves", _hunt),
+    Stage("inside", 1.0, (0,), "no reproducers and call times", _inside),
+)
+MORE = Stage("more", 1.0, (0, 1, 3), "no further examples", _more)
+
+
+def command(stage: Stage, plan: Plan, place: Place) -> list[str]:
+    """Return the whole command of a stage."""
+    arguments = stage.arguments(plan, place, file_of(plan, place, stage.name))
+    module = [] if arguments[0] == "-m" else ["-m", "properties.cli"]
+    return [place.python, *module, *arguments]
