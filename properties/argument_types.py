@@ -27,6 +27,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def number(text: str) -> float:
+    """Return a number."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from error
+
+
 def seed_number(text: str) -> int:
     """Return a whole number from 0 to 2**32 - 1."""
     try:

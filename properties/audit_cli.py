@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .argument_types import number
+from .writing import write_whole
 
 if TYPE_CHECKING:
     from reference.audit import Report
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="what FUNCTION returns, such as dx,dgamma,dbeta",
     )
-    parser.add_argument("--eps", type=float, help="the eps built into code that float64 must judge")
+    parser.add_argument("--eps", type=number, help="the eps built into code that float64 must judge")
     parser.add_argument("--seed", type=_seed, metavar="N", help="try the same points again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports there")
     parser.add_argument("--markdown", action="store_true", help="print Markdown for an issue")
@@ -83,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
             audit(formula, asked, seed=args.seed, eps=args.eps)
             for formula, asked in _formulas(args, question)
         ]
+        _show(reports, args)
     except NotAFormula as error:
         print(f"bncheck audit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    _show(reports, args)
     return max((status(report) for report in reports), key=(0, 3, 1).index)
 
 
@@ -155,6 +156,8 @@ def _write(path: Path, reports: list[Report]) -> None:
     """Write the reports atomically."""
     from importlib.metadata import PackageNotFoundError, version
 
+    from reference.audit import NotAFormula
+
     try:
         release = version("bncheck")
     except PackageNotFoundError:
@@ -167,8 +170,7 @@ def _write(path: Path, reports: list[Report]) -> None:
         "verdict": worst,
         "audits": [report.as_json() for report in reports],
     }
-    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=path.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1, sort_keys=True)
-        file.write("\n")
-    os.replace(name, path)
+    try:
+        write_whole(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+    except OSError as error:
+        raise NotAFormula(f"--json={path}: {error.strerror or error}") from error

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from .run import Result
 
 
+LONGEST = 1000  # characters of a complaint
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, with status 2."""
-        one = " ".join(message.split())
+        one = " ".join(message.split()).replace("ignored explicit argument", "expected no value, not")
+        one = one if len(one) <= LONGEST else f"{one[:LONGEST]}…"
         self.exit(2, f"{self.prog}: {one}; see {self.prog} --help\n")
 
 
@@ -96,6 +100,7 @@ def _room(name: str) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    _show_anything()
     given = sys.argv[1:] if arguments is None else list(arguments)
     top = parser(next((word for word in given if not word.startswith("-")), ""))
     args = top.parse_args(given)
@@ -120,6 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
+def _show_anything() -> None:
+    """Let what the terminal's encoding lacks be printed as its number, not end the command."""
+    import io
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _list_invariants() -> int:
     from .report import invariants_table
 
@@ -128,7 +141,7 @@ def _list_invariants() -> int:
 
 
 def _complain(text: str) -> int:
-    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
+    print(f"bncheck: {' '.join(text.split())[:LONGEST]}", file=sys.stderr)
     return 2
 
 

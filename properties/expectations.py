@@ -84,8 +84,9 @@ def _entries(table: dict[str, Any], number: int, path: Path) -> list[Expectation
         raise TargetError(f"{where}: missing {sorted(missing)}, unknown {sorted(unknown)}")
     targets, invariants = (_names(table[key], key, where) for key in ("target", "invariant"))
     for name in targets:
-        if named(name) is None:
-            raise TargetError(f"{where}: target={name!r} does not exist: expected a built-in")
+        if named(name) is None and not name.endswith(".py"):
+            expected = "expected one that bncheck targets lists, or a file.py"
+            raise TargetError(f"{where}: target={name!r} does not exist: {expected}")
     for name in invariants:
         if name not in INVARIANTS:
             raise TargetError(f"{where}: invariant={name!r} does not exist")
@@ -122,7 +123,8 @@ def _scope(table: dict[str, Any], where: str) -> dict[str, Any]:
 def _size(table: dict[str, Any], where: str) -> dict[str, Any]:
     """Return up to which size a failure is expected."""
     up_to, per = table.get("up_to", float("inf")), table.get("per", "")
-    if isinstance(up_to, bool) or not isinstance(up_to, (int, float)) or not up_to > 1:
+    known = isinstance(up_to, (int, float)) and not isinstance(up_to, bool)
+    if not known or not (1 < up_to < 1e300 or up_to == float("inf")):
         raise TargetError(f"{where}: up_to={up_to!r}: expected a number above 1")
     if per and (per not in _PER or "up_to" not in table):
         raise TargetError(f"{where}: per={per!r}: expected one of {list(_PER)}, beside up_to")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ORDERS = (
     "reverse_over_reverse",
@@ -18,7 +18,8 @@ class BuiltIn:
 
     where is module:NAME; needs are the distributions it needs, as in the extra of this name; pip
     is a line that is known to install them; differentiates says that it has the second derivative
-    in all of `ORDERS`, each as a target of its own, TARGET:ORDER.
+    in all of `ORDERS`, each as a target of its own, TARGET:ORDER; compiles says that it starts
+    compilers, so that a child process is no fault of it.
     """
 
     where: str
@@ -27,6 +28,7 @@ class BuiltIn:
     needs: tuple[str, ...] = ()
     pip: str = ""
     differentiates: bool = False
+    compiles: bool = False
 
 
 def _torch(where: str, says: str, differentiates: bool = True) -> BuiltIn:
@@ -59,7 +61,9 @@ BUILT_IN: dict[str, BuiltIn] = {
     "torch:layer": _torch("torch_layer:TARGET", "torch.nn.BatchNorm1d, 2d and 3d"),
     "torch:channels_last": _torch("torch:CHANNELS_LAST", "the function, x in channels_last"),
     "torch:autocast": _torch("torch:AUTOCAST", "the function under autocast"),
-    "torch:compile": _torch("torch_compile:TARGET", "the function through torch.compile", False),
+    "torch:compile": replace(
+        _torch("torch_compile:TARGET", "the function through torch.compile", False), compiles=True
+    ),
     "flax:linen": _jax("flax_linen:TARGET", "flax.linen.BatchNorm", "flax", "flax>=0.12"),
     "flax:nnx": _jax("flax_nnx:TARGET", "flax.nnx.BatchNorm", "flax", "flax>=0.12"),
     "flax:sync": _jax(
@@ -99,6 +103,7 @@ BUILT_IN: dict[str, BuiltIn] = {
         "tinygrad",
         ("tinygrad>=0.14",),
         "tinygrad",
+        compiles=True,
     ),
     "mlx": BuiltIn(
         f"{_HERE}.mlx:TARGET",

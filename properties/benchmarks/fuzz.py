@@ -2,8 +2,9 @@
 
     python -m properties.benchmarks.fuzz --count 100000 [--only READER] [--seed N] [--keep DIR]
 
-prints per reader how many inputs were taken and how many refused, the longest time and the memory
-that one took, and each fault with the shortest input that shows it. Exit status: 0 without a fault, 1 with.
+prints per reader how many inputs were taken and how many refused, the longest processor time of
+one and by how much the memory grew, and each fault with the shortest input that shows it. Exit
+status: 0 without a fault, 1 with.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def tried(reader: Reader, data: bytes, folder: Path, tally: Tally) -> None:
 
 
 def fuzzed(reader: Reader, count: int, number: int, folder: Path) -> Tally:
-    """Read so many inputs, four of five valid ones with changes, one of five drawn by Hypothesis."""
+    """Read inputs: four of five valid ones with changes, one of five drawn by Hypothesis."""
     tally = Tally()
     warm(reader, folder)
     random, seeds = Random(number), reader.seeds()
@@ -127,7 +128,8 @@ def main() -> int:
     args = parser.parse_args()
     print("| reader | inputs | taken | refused | faults | longest (s) | memory (MB) |")
     print("|---|---|---|---|---|---|---|")
-    faults, total, begun = {}, 0, time.monotonic()
+    faults: dict[str, tuple[bytes, str]] = {}
+    total, begun = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         for name, count in shares(args.count, args.only).items():
             reader, place = READERS[name], Path(folder) / name

@@ -41,7 +41,7 @@ class _Watch:
     on = False
     folder = ""
     may: frozenset[str] = frozenset()
-    seen: list[str]  # noqa: RUF012 (one at a time: there is one interpreter)
+    seen: list[str]
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Inputs for readers: valid ones with bits flipped, cut, spliced, with odd values; and free ones."""
+"""Inputs for readers: valid ones with bits flipped, cut, spliced, odd values; and free ones."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ HARM = (
 )
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, 10**400, -(10**400), 0.5, 1e308, -0.0,
-    "", " ", "nan", "inf", "-inf", "NaN", "0x1.8p+1", "0x1p+9999", "0x1.0p-1074", "\ud800", "\u2028",
-    "a\nb", "\0", "\x1b[2J", "x" * 70_000, "bn", "torch", "float32", "bfloat16", "int64", "pass",
-    "fail", [], {}, [[]], [{}], [None], {"": None}, {"x": {}}, [0] * 3000, [["x"]], {"a": [1, {"b": 2}]},
+    "", " ", "nan", "inf", "-inf", "NaN", "0x1.8p+1", "0x1p+9999", "0x1.0p-1074", "\ud800",
+    "\u2028", "a\nb", "\0", "\x1b[2J", "x" * 70_000, "bn", "torch", "float32", "bfloat16", "int64",
+    "pass", "fail", [], {}, [[]], [{}], [None], {"": None}, {"x": {}}, [0] * 3000, [["x"]],
+    {"a": [1, {"b": 2}]},
     *HARM,
 )  # fmt: skip
 WORDS: tuple[bytes, ...] = (
-    b"\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"1e999", b"NaN", b"-Infinity",
-    b"[" * 3000, b'{"a":' * 3000, b"(" * 300, b"-" * 2000, b"[[" * 2000, b"a." * 3000, b"\xef\xbb\xbf",
-    b'"\\ud800"', b"9" * 5000, b"\r\n", b"\n\n", b'"', b"'''", b"{}", b"[]", b"null", b"true", b"\x1b[2J",
-    "\u2028\u0660\ufeff".encode(), b"%s%n%d", b"//", b"**", b"=", b":", b",", b"0x1p-9999", b"1" * 400,
+    b"\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xef\xbb\xbf", b"\r\n",
+    b"[" * 3000, b'{"a":' * 3000, b"(" * 300, b"-" * 2000, b"[[" * 2000, b"a." * 3000, b"9" * 5000,
+    b"1" * 400, b"\x1b[2J", "\u2028\u0660\ufeff".encode(), b'"\\ud800"',
+    *b"1e999 NaN -Infinity \" ''' {} [] null true %s%n%d // ** = : , 0x1p-9999".split(),
     *(text.encode() for text in HARM),
 )  # fmt: skip
 KINDS = ("flip", "flip", "cut", "head", "drop", "repeat", "splice", "word", "byte", *["tree"] * 5)
@@ -48,12 +49,14 @@ def changed(data: bytes, change: Change, other: bytes, words: Sequence[bytes] = 
     kind, a, b = change
     at = a % (len(data) + 1)
     end = min(len(data), at + 1 + b % 97)
+    if kind == "tree":
+        if data[:1] in (b"{", b"["):
+            return _tree(data, a, b)
+        kind = ("flip", "word", "drop", "repeat", "splice")[(a + b) % 5]
     if kind == "flip" and data:
         held = bytearray(data)
         held[a % len(data)] ^= 1 << b % 8
         return bytes(held)
-    if kind == "tree" and data[:1] in (b"{", b"["):
-        return _tree(data, a, b)
     known = (*words, *WORDS)
     return {
         "cut": lambda: data[:at],
@@ -63,7 +66,7 @@ def changed(data: bytes, change: Change, other: bytes, words: Sequence[bytes] = 
         "splice": lambda: data[:at] + other[b % (len(other) + 1) :],
         "word": lambda: data[:at] + known[b % len(known)] + data[at if b & 1 else end :],
         "byte": lambda: data[:at] + bytes([b % 256]) + data[at + 1 :],
-    }.get("word" if kind == "tree" else kind, lambda: data)()
+    }.get(kind, lambda: data)()
 
 
 def _tree(data: bytes, a: int, b: int) -> bytes:

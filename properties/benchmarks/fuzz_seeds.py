@@ -23,7 +23,9 @@ def corpora() -> list[bytes]:
     entries = sorted(read_corpus()[0], key=lambda e: len(format_entries([e])))
     kinds = {tuple(call["call"] for call in e.calls): e for e in reversed(entries)}
     short = [e for e in kinds.values() if len(format_entries([e])) < 6000]
-    return [format_entries(pair).encode() for pair in zip(short, short[1:] + short[:1], strict=True)]
+    return [
+        format_entries(pair).encode() for pair in zip(short, short[1:] + short[:1], strict=True)
+    ]
 
 
 @cache
@@ -198,5 +200,3 @@ def command_lines() -> list[bytes]:
         "--version",
     )
     return [line.replace(" ", "\0").encode() for line in lines]
-
-

@@ -92,5 +92,7 @@ def plot(tables: Sequence[dict[str, Any]], path: Path) -> None:
             place.legend()
         axes[0][k].set_title(table["title"].partition(":")[0], fontsize=8)
     figure.tight_layout()
-    figure.savefig(path)
+    held = io.BytesIO()
+    figure.savefig(held, format=path.suffix[1:] or "png")
+    write_whole(path, held.getvalue())
     pyplot.close(figure)

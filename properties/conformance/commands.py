@@ -93,6 +93,8 @@ def run_report(args: argparse.Namespace) -> int:
         return _Report(args).all()
     except TargetError as error:
         return _complain(str(error))
+    except OSError as error:
+        return _complain(f"--out={out}: {error.strerror or error}")
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -55,10 +55,16 @@ def _any(_: Any) -> bool:
     return True
 
 
-_ROW = {"name": _text, "verdict": _text, "message": _text, "worst": _number, "strength": _number}
+_ROW: dict[str, Check] = {
+    "name": _text,
+    "verdict": _text,
+    "message": _text,
+    "worst": _number,
+    "strength": _number,
+}
 _HEAD = {"bncheck": _optional_text, "versions": _mapping, "conventions": _conventions,
          "complete": _flag, "target": _optional_text}  # fmt: skip
-_PLACE = {"quantity": _text, "dtype": _text, "layout": _text, "n": _whole}
+_PLACE: dict[str, Check] = {"quantity": _text, "dtype": _text, "layout": _text, "n": _whole}
 _LISTS: dict[str, dict[str, Check]] = {
     "answers": {"question": _text, "verdict": _text, "value": _any},
     "accuracy": {**_PLACE, "grade": _text},

@@ -15,10 +15,9 @@ from typing import Any
 from ..report import write_json
 from .children import Children
 from .environments import Place
-from .stages import MORE, STAGES, Plan, Stage, command, content, file_of, held, slug
+from .stages import STAGES, Plan, Stage, command, content, file_of, slug
 
-LEAST = 5.0  # seconds that a stage gets in any case
-_WIDE = 0.8  # part of the time in which every target is asked everything once
+LEAST = 3.0  # seconds below which a stage is not begun
 Tick = Callable[[str], None]
 
 
@@ -41,12 +40,13 @@ class Gathering:
         self.threads: list[threading.Thread] = []
 
     def all(self) -> None:
-        """Ask every target everything once, then those that hold with more examples."""
+        """Ask all targets for their verdicts, then for all else, stage by stage."""
         (self.plan.folder / "data").mkdir(parents=True, exist_ok=True)
-        self._each(STAGES, self.begun + _WIDE * self.seconds)
-        self._each((MORE,), self.begun + self.seconds)
+        for stage in STAGES:
+            self._each(stage, self.begun + stage.until * self.seconds)
 
-    def _each(self, stages: Sequence[Stage], deadline: float) -> None:
+    def _each(self, stage: Stage, deadline: float) -> None:
+        """Ask all targets one thing; what the quick ones leave of the time goes to the others."""
         waiting: queue.SimpleQueue[Place] = queue.SimpleQueue()
         for place in self.places:
             waiting.put(place)
@@ -62,7 +62,7 @@ class Gathering:
                 with lock:
                     share = max(0.0, deadline - time.monotonic()) * self.jobs / left[0]
                     left[0] -= 1
-                self._target(place, stages, share)
+                self._target(place, stage, share)
 
         self.threads = [threading.Thread(target=work, daemon=True) for _ in range(self.jobs)]
         for thread in self.threads:
@@ -75,22 +75,19 @@ class Gathering:
             while thread.is_alive():
                 thread.join(0.2)  # so that an interrupt comes through
 
-    def _target(self, place: Place, stages: Sequence[Stage], share: float) -> None:
-        begun = time.monotonic()
+    def _target(self, place: Place, stage: Stage, seconds: float) -> None:
         status = self.status(place)
-        for stage in stages:
-            if self.children.stopped.is_set():
-                break
-            self.tick(f"{place.target}: {stage.name}")
-            seconds = max(LEAST, begun + share * stage.share - time.monotonic())
-            try:
-                found = self._stage(stage, place, status["stages"].get(stage.name, {}), seconds)
-            except OSError as error:
-                found = {"state": "failed", "line": str(error), "seconds": 0.0, "key": ""}
+        known = status["stages"]
+        if stage is not STAGES[0] and known.get(STAGES[0].name, {}).get("state") == "failed":
+            return  # what does not run has nothing more to say
+        self.tick(f"{stage.name} {place.target}")
+        try:
+            found = self._stage(stage, place, known.get(stage.name, {}), seconds)
+        except OSError as error:
+            found = {"state": "failed", "line": str(error), "seconds": 0.0, "key": ""}
+        if found is not None:
             status["stages"][stage.name] = found
             write_json(status_file(self.plan, place.target), status)
-            if stage.name == "run" and found["state"] == "failed":
-                break  # what does not run has nothing more to say
 
     def status(self, place: Place) -> dict[str, Any]:
         """Return what is known of a target's stages, if it is of this environment."""
@@ -100,18 +97,23 @@ class Gathering:
         stages = kept.get("stages", {}) if kept.get("target") == place.target else {}
         return {**now, "stages": stages}
 
-    def _stage(self, stage: Stage, place: Place, kept: Any, seconds: float) -> dict[str, Any]:
+    def _stage(
+        self, stage: Stage, place: Place, kept: dict[str, Any], seconds: float
+    ) -> dict[str, Any] | None:
+        """Return what came of a stage, None where there is nothing to ask."""
         words = command(stage, self.plan, place)
-        key = _key(words, place)
         path = file_of(self.plan, place, stage.name)
+        if not words:
+            path.unlink(missing_ok=True)
+            return None
+        key = _key(words, place)
         fresh = kept.get("state") == "done" and kept.get("key") == key
         resumed = self.resume and kept.get("state") in ("done", "cut")
         if (fresh or resumed) and path.exists():
-            return dict(kept)
-        if stage is MORE and not held(self.plan, place):
-            return {"state": "done", "line": "", "seconds": 0.0, "key": key}
-        if not (fresh or resumed):
-            path.unlink(missing_ok=True)
+            return kept
+        path.unlink(missing_ok=True)
+        if seconds < LEAST and stage is not STAGES[0]:
+            return {"state": "skipped", "line": "no time was left", "seconds": 0.0, "key": key}
         ended = self.children.run(words, seconds, self._environment())
         if self.children.stopped.is_set():
             state, line = "interrupted", "interrupted"

@@ -8,7 +8,7 @@ from typing import Any
 
 from .environments import Place
 from .gather import status_file
-from .stages import MORE, STAGES, Plan, content, file_of
+from .stages import STAGES, Plan, content, file_of
 
 ORDER = ("fail", "unexpected pass", "expected failure", "undecided", "pass", "not offered")
 NOT_REACHED = "not reached"
@@ -71,10 +71,9 @@ def judged(plan: Plan, place: Place) -> Judged:
         install = f"; try: {place.install}" if place.install else ""
         return Judged(place, problem=f"{place.problem}{install}")
     stages = content(status_file(plan, place.target)).get("stages", {})
-    files = {s.name: content(file_of(plan, place, s.name)) for s in (*STAGES, MORE)}
+    files = {s.name: content(file_of(plan, place, s.name)) for s in STAGES}
     run = files["run"]
-    rows = _rows(run)
-    rows |= {name: parts for name, parts in _rows(files["more"]).items() if parts}
+    rows = _rows(run) | _rows(files["rest"]) | _rows(files["more"])
     problem = "" if rows else stages.get("run", {}).get("line") or NOT_REACHED
     portraits = files["probe"].get("targets", [{}])
     return Judged(
@@ -91,13 +90,16 @@ def _rows(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _notes(stages: dict[str, Any]) -> list[str]:
+    """Return a line for each stage that was cut short, broke down or had no time.
+
+    Where the first run was cut short and the rest was done there is nothing to say.
+    """
     notes = []
-    for stage in (*STAGES, MORE):
-        kept = stages.get(stage.name, {})
-        if not kept:
-            notes.append(f"{stage.says}: not begun")
-        elif kept["state"] == "cut":
+    for stage in STAGES:
+        kept = stages.get(stage.name, {"state": "done"})
+        whole = stages.get("rest", {}).get("state") == "done"
+        if kept["state"] == "cut" and not (stage.name == "run" and whole):
             notes.append(f"{stage.name} {kept['line']}")
-        elif kept["state"] != "done":
+        elif kept["state"] not in ("done", "cut"):
             notes.append(f"{stage.says}: {kept['line']}")
     return notes

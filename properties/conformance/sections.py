@@ -11,7 +11,7 @@ from ..probe.answers import Answer
 from ..probe.migration import lines
 from ..probe.portrait import Portrait
 from .judged import Judged
-from .stages import CURVES, MORE, STAGES, slug
+from .stages import CURVES, STAGES, slug
 from .tables import MEANS, Cell, Table, number, plain, seconds, verdict_cell
 
 
@@ -216,13 +216,13 @@ def _shape(row: Any) -> str:
 
 def _rate(t: Judged) -> Cell:
     examples = sum(row["examples"] for parts in t.rows.values() for row in parts)
-    taken = sum(t.stages.get(name, {}).get("seconds", 0.0) for name in ("run", "more"))
+    taken = sum(t.stages.get(name, {}).get("seconds", 0.0) for name in ("run", "rest", "more"))
     return Cell(number(examples / taken), kind="number") if taken else Cell("-", "none")
 
 
 def made(targets: Sequence[Judged]) -> Table:
     """Return how long each stage took and how it ended."""
-    names = [stage.name for stage in (*STAGES, MORE)]
+    names = [stage.name for stage in STAGES]
     rows = []
     for t in (t for t in targets if not t.place.problem):
         cells = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..invariants import INVARIANTS
 from .environments import Place
 
 PILOT = 2  # examples per invariant that every target gets before any gets more
@@ -29,11 +30,12 @@ class Plan:
 class Stage:
     """A command about a target; statuses are those with which it has answered.
 
-    share is the part of a target's time that it may take; says what is missing without it.
+    until is the part of the report's time by which all targets must have been asked; what is left
+    of it goes to the later stages. says is what is missing without it.
     """
 
     name: str
-    share: float
+    until: float
     statuses: tuple[int, ...]
     says: str
     arguments: Callable[[Plan, Place, Path], list[str]]
@@ -72,10 +74,18 @@ def _inside(plan: Plan, place: Place, path: Path) -> list[str]:
             "--out", str(path)]  # fmt: skip
 
 
+def _again(plan: Plan, place: Place, path: Path, examples: int, names: list[str]) -> list[str]:
+    only = [word for name in names for word in ("--only", name)]
+    words = ["run", place.target, "--examples", str(examples), "--seed", str(plan.seed)]
+    return [*words, *only, "--json", str(path)] if only else []
+
+
+def _rest(plan: Plan, place: Place, path: Path) -> list[str]:
+    return _again(plan, place, path, min(PILOT, plan.examples), not_reached(plan, place))
+
+
 def _more(plan: Plan, place: Place, path: Path) -> list[str]:
-    only = [word for name in held(plan, place) for word in ("--only", name)]
-    examples = ["--examples", str(plan.examples), "--seed", str(plan.seed)]
-    return ["run", place.target, *examples, *only, "--json", str(path)]
+    return _again(plan, place, path, plan.examples, held(plan, place))
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -86,16 +96,29 @@ def content(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _rows(plan: Plan, place: Place) -> list[dict[str, Any]]:
+    """Return the rows of the runs with few examples."""
+    runs = (content(file_of(plan, place, stage)) for stage in ("run", "rest"))
+    return [row for run in runs for row in run.get("invariants", [])]
+
+
+def not_reached(plan: Plan, place: Place) -> list[str]:
+    """Return the invariants that the first run was cut short before."""
+    rows = content(file_of(plan, place, "run")).get("invariants", [])
+    known = {row["name"] for row in rows}
+    return [name for name in INVARIANTS if name not in known] if known else []
+
+
 def held(plan: Plan, place: Place) -> list[str]:
     """Return the invariants that more examples may still tell something about."""
-    rows = content(file_of(plan, place, "run")).get("invariants", [])
+    rows = _rows(plan, place)
     failed = {row["name"] for row in rows if row["verdict"] in ("fail", "not offered")}
-    return [n for n in dict.fromkeys(row["name"] for row in rows) if n not in failed]
+    return [name for name in INVARIANTS if name not in failed] if rows else []
 
 
 def hunted(plan: Plan, place: Place) -> list[str]:
     """Return the quantities of the curves that the target offers, as its first run tells."""
-    rows = content(file_of(plan, place, "run")).get("invariants", [])
+    rows = _rows(plan, place)
     missing = {row["name"] for row in rows if row["verdict"] == "not offered"}
     backward = "input_gradient_agrees_with_reference" not in missing
     return [name for name in CURVES if name != "dx" or backward]
@@ -108,17 +131,20 @@ def hunted_dtype(plan: Plan, place: Place) -> str:
     return "float32" if "float32" in dtypes else str(dtypes[0]) if dtypes else ""
 
 
-STAGES = (  # in order of how much each tells
+STAGES = (
     Stage("run", 0.40, (0, 1, 3), "no verdicts", _run),
-    Stage("probe", 0.60, (0,), "no conventions found out", _probe),
-    Stage("hunt", 0.75, (0, 1, 3), "no curves", _hunt),
-    Stage("inside", 1.0, (0,), "no reproducers and call times", _inside),
+    Stage("rest", 0.55, (0, 1, 3), "not all verdicts", _rest),
+    Stage("probe", 0.75, (0,), "no conventions found out", _probe),
+    Stage("hunt", 0.87, (0, 1, 3), "no curves", _hunt),
+    Stage("inside", 0.92, (0,), "no reproducers and call times", _inside),
+    Stage("more", 1.0, (0, 1, 3), "no further examples", _more),
 )
-MORE = Stage("more", 1.0, (0, 1, 3), "no further examples", _more)
 
 
 def command(stage: Stage, plan: Plan, place: Place) -> list[str]:
-    """Return the whole command of a stage."""
+    """Return the whole command of a stage; empty where there is nothing to ask."""
     arguments = stage.arguments(plan, place, file_of(plan, place, stage.name))
+    if not arguments:
+        return []
     module = [] if arguments[0] == "-m" else ["-m", "properties.cli"]
     return [place.python, *module, *arguments]

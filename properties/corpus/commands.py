@@ -110,8 +110,10 @@ def run(args: argparse.Namespace) -> int:
         return {"add": _add, "list": _list, "show": _show, "check": _check, "distill": _distill}[
             args.action
         ](args)
-    except (Malformed, OSError) as error:
+    except Malformed as error:
         return _complain(str(error))
+    except OSError as error:
+        return _complain(f"--corpus={args.corpus}: {error.strerror or error}")
 
 
 def _add(args: argparse.Namespace) -> int:
@@ -222,6 +224,7 @@ def _unsorted(folder: Path, entries: list[Entry]) -> list[str]:
 def _distill(args: argparse.Namespace) -> int:
     from .distill import distilled
 
+    _read(args.corpus)
     survivors = distilled(args.corpus)
     print(f"not killed by any list of calls: {', '.join(survivors) or 'none'}")
     return 0

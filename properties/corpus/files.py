@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
+from ..writing import hidden
+from ..writing import write_whole as write_whole
 
 CORPUS = Path(__file__).parent
 LAST_RUN = Path(".bncheck") / "last_run.json"
@@ -233,16 +235,6 @@ def format_entries(entries: Iterable[Entry]) -> str:
     return _FLAT.sub(lambda found: " ".join(found[0].split()), text) + "\n"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
-
-
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for one writer at a time, where the system can."""
@@ -300,6 +292,5 @@ def remember(counterexamples: Iterable[dict[str, Any]], path: Path = LAST_RUN) -
             found[key] = Entry(key, given["source"], False, given["calls"])
     if not found:
         return
-    path.parent.mkdir(exist_ok=True)
-    write_whole(path.parent / ".gitignore", "*\n")
+    hidden(path.parent)
     write_whole(path, format_entries(found.values()))

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
+from ..writing import hidden
 from . import protocol
 from .protocol import Reader, Undecodable
 
@@ -35,8 +36,7 @@ class Trace:
     def __init__(self, folder: Path = FOLDER) -> None:
         self.made = not folder.exists()
         try:
-            folder.mkdir(exist_ok=True)
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            hidden(folder)
             self._open(folder)
         except OSError:
             self.made = False

@@ -56,9 +56,13 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(summary(matrix)))
     if args.out is not None:
         text = json.dumps(to_json(matrix), indent=1, sort_keys=True) + "\n"
-        write_whole(args.out / "kill_matrix.json", text)
-        write_whole(args.out / "kill_matrix.csv", to_csv(matrix))
-        write_whole(args.out / "kill_matrix.md", to_markdown(matrix))
+        try:
+            write_whole(args.out / "kill_matrix.json", text)
+            write_whole(args.out / "kill_matrix.csv", to_csv(matrix))
+            write_whole(args.out / "kill_matrix.md", to_markdown(matrix))
+        except OSError as error:
+            print(f"bncheck: --out={args.out}: {error.strerror or error}", file=sys.stderr)
+            return 2
     return 1 if matrix.survivors() or matrix.accused() else 0
 
 

@@ -705,8 +705,8 @@ def test_float32_to_its_edges(size: float, n: int) -> None:
         near(dx, exact, 8 + least * 2.0**24, np.abs(exact).max(), 2.0**-24)
 
 
-@pytest.mark.parametrize("mean", [-(2.0**20), 0.0, 2.0**20, 2.0**-70])
-@pytest.mark.parametrize("var", [4.0, 0.25, 2.0**-140])
+@pytest.mark.parametrize("mean", [-1234567.0, 0.0, 1234567.0, 3 * 2.0**-70])
+@pytest.mark.parametrize("var", [3.0, 0.375, 3 * 2.0**-140])
 def test_inference_survives_a_far_mean(mean: float, var: float) -> None:
     """In inference y is right to its last bits at any mean/sd and at any size, in float32."""
     sd = math.sqrt(var)
@@ -730,13 +730,13 @@ def test_what_a_backward_needs_is_frozen() -> None:
 
 def test_no_wrong_finite_number_beyond_float64() -> None:
     """float64 whose squares overflow keeps its mean, has var = Inf, and NaN in y and dx."""
-    x = np.array([[2.0**601 + 2.0**561, 1.0], [0.0, 3.0]])  # the mean has 41 bits
+    x = np.array([[2.0**541 + 2.0**501, 1.0], [0.0, 3.0]])  # the mean has 41 bits
     y, mean, var, saved = bn.forward_train(
         x, None, None, *bn.initial_state(2, float), eps=1e-5, momentum=0.5
     )
     for name, a in {"y": y[0], "dx": bn.backward_train(x, saved)[0][0]}.items():
         assert np.isnan(a).tolist() == [True, False], f"{name}={a}"
-    assert mean is not None and mean.tolist() == [2.0**599 + 2.0**559, 1.0], f"mean={mean}"
+    assert mean is not None and mean.tolist() == [2.0**539 + 2.0**499, 1.0], f"mean={mean}"
     assert var is not None and var.tolist() == [np.inf, 1.0], f"var={var}"
 
 
@@ -762,7 +762,7 @@ def test_merged_statistics_are_those_of_the_whole(dtype: str) -> None:
 
 
 def test_one_value_merges_to_itself() -> None:
-    """A single value, and empty shards beside it, is its own mean; so are the sums of 300 shards."""
+    """A single value is its own mean, with empty shards beside it; 300 values have one mean too."""
     one, rest = np.array([1, 0]), np.array([[0.5, -3.0], [np.nan, np.nan]])
     count, mean, var = bn.merge_statistics(one, rest, np.zeros((2, 2)))
     assert (count, mean.tolist(), var.tolist()) == (1, [0.5, -3.0], [0, 0]), f"{mean}, {var}"
