@@ -33,13 +33,26 @@ def test_command_parses(command):
     assert parser().parse_args(shlex.split(command)[1:]).command
 
 
-def test_five_lines_are_a_target(bncheck, saved):
-    """The target typed in the README passes all that it offers, but for the empty batch."""
-    (source,) = blocks("python")
-    ran = bncheck("run", saved(source, "mine.py"), "--examples", "20", "--seed", "1")
-    failed = re.findall(r"^fail .* (\w+)$", ran.out, re.MULTILINE)
-    assert (ran.status, failed) == (1, ["empty_batch_leaves_the_state"]), ran.out
-    assert len(re.findall(r"^pass ", ran.out, re.MULTILINE)) >= 15
+SHORTENED = {  # what takes long as it stands, and what is then added to it
+    "bncheck run": "--examples 2",
+    "bncheck probe bn --up-to 4096": "--up-to 16",
+}
+BY_ITSELF = ("bncheck audit", "bncheck run mine", "bncheck kill-matrix")  # in tests of their own
+
+
+@pytest.mark.parametrize(
+    "command",
+    [c for c in COMMANDS if c.startswith("bncheck") and not c.startswith(BY_ITSELF)],
+)
+def test_command_runs(bncheck, command, tmp_path, monkeypatch):
+    """Every bncheck command of the README does what it does without a complaint."""
+    if " report " in command:
+        pytest.importorskip("matplotlib")
+        pytest.importorskip("jinja2")
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(f"{command} {SHORTENED.get(command, '')}")
+    ran = bncheck(*words[1:])
+    assert ran.status in (0, 3), ran.err or ran.out
 
 
 @pytest.mark.parametrize(
