@@ -150,7 +150,7 @@ PAIR = f"target = 'torch'\ninvariant = '{REFERENCE}'\n"
 WRONG = {
     "a target that no built-in is": (
         f"target = 'torhc'\ninvariant = '{REFERENCE}'",
-        "target='torhc' does not exist: expected a built-in",
+        "target='torhc' does not exist: expected one that bncheck targets lists, or a file.py",
     ),
     "an order that a target has not": (
         f"target = 'onnx:forward_over_forward'\ninvariant = '{REFERENCE}'",
