@@ -47,6 +47,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # idle threads sleep between calls
             pass_fds=tuple(handles),
             start_new_session=True,  # Ctrl-C reaches the suite alone
         )
