@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="what FUNCTION returns, such as dx,dgamma,dbeta",
     )
-    parser.add_argument("--eps", type=number, help="the eps built into code that float64 must judge")
+    parser.add_argument("--eps", type=number, help="built into code that float64 must judge")
     parser.add_argument("--seed", type=_seed, metavar="N", help="try the same points again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports there")
     parser.add_argument("--markdown", action="store_true", help="print Markdown for an issue")

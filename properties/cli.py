@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +14,7 @@ from .argument_types import positive, seconds, seed_number
 
 if TYPE_CHECKING:
     from .contract import Target
+    from .isolate.limits import Limits
     from .run import Result
 
 
@@ -23,7 +24,8 @@ LONGEST = 1000  # characters of a complaint
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, with status 2."""
-        one = " ".join(message.split()).replace("ignored explicit argument", "expected no value, not")
+        one = " ".join(message.split())
+        one = one.replace("ignored explicit argument", "expected no value, not")
         one = one if len(one) <= LONGEST else f"{one[:LONGEST]}…"
         self.exit(2, f"{self.prog}: {one}; see {self.prog} --help\n")
 
@@ -57,6 +59,9 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         default=[],
         metavar="INVARIANT",
         help="may be given more than once",
+    )
+    run.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="processes, with equal results (1)"
     )
     run.add_argument(
         "--in-process", action="store_true", help="call the target here, not in its own process"
@@ -176,13 +181,17 @@ def _run(args: argparse.Namespace) -> int:
 def _quietly_found(args: argparse.Namespace) -> Target:
     import warnings
 
-    from .isolate.limits import Limits
     from .probe import find
 
-    limits = None if args.in_process else Limits(args.timeout, args.memory)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return find(args.target, limits)
+        return find(args.target, _limits(args))
+
+
+def _limits(args: argparse.Namespace) -> Limits | None:
+    from .isolate.limits import Limits
+
+    return None if args.in_process else Limits(args.timeout, args.memory)
 
 
 def _tell_killed_runs() -> None:
@@ -256,15 +265,12 @@ class _Run:
         return cut or unwritten or exit_status(self.results)
 
     def _each(self) -> None:
-        from .expectations import held
         from .report import line
 
         if self.args.exitfirst and self._sweep():
             return
-        for name in self.names:
-            self.ticks = 0
-            options = {"examples": self.args.examples, "seed_number": self.seed}
-            for result in held(self.target, name, self.registry, tick=self._tick(name), **options):
+        for _, results in self._held(self.args.examples):
+            for result in results:
                 self.results.append(result)
                 self._clear()
                 print(line(result, self.target), flush=True)
@@ -274,19 +280,34 @@ class _Run:
 
     def _sweep(self) -> bool:
         """Show some examples to every invariant, which is soon done; return whether one failed."""
-        from .expectations import held
         from .report import line
 
-        options = {"examples": min(SWEEP, self.args.examples), "seed_number": self.seed}
-        for name in self.names:
-            self.ticks = 0
-            for result in held(self.target, name, self.registry, tick=self._tick(name), **options):
+        examples = min(SWEEP, self.args.examples)
+        for _, results in self._held(examples):
+            for result in results:
                 if result.verdict == "fail":
-                    self.results, self.examples = [result], options["examples"]
+                    self.results, self.examples = [result], examples
                     self._clear()
                     print(line(result, self.target), flush=True)
                     return True
         return False
+
+    def _held(self, examples: int) -> Iterator[tuple[str, Iterable[Result]]]:
+        """Yield the results of each invariant as they come, from here or from the workers."""
+        from .expectations import held
+
+        if self.args.jobs > 1:
+            from .jobs import Task, spread
+
+            task = Task(
+                self.target.spec, _limits(self.args), tuple(self.registry), examples, self.seed
+            )
+            yield from spread(task, self.names, self.args.jobs)
+            return
+        options = {"examples": examples, "seed_number": self.seed}
+        for name in self.names:
+            self.ticks = 0
+            yield name, held(self.target, name, self.registry, tick=self._tick(name), **options)
 
     def _tick(self, name: str) -> Any:
         def tick() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..writing import write_whole
 from .timing import Table, run_python, told
 
 MEGABYTE = 2**20

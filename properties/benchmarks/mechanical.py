@@ -36,7 +36,10 @@ MODULES = [f"bn.{path.stem}" for path in sorted((ROOT / "bn").glob("*.py"))]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and return its exit status."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
+        parser.error(f"--json={args.json}: expected a file in a folder that exists")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # no worker is left behind
     try:
         mutants = _chosen(args)

@@ -163,6 +163,8 @@ def _of_report(path: Path) -> list[Entry] | None:
     for given in filter(None, rows):
         try:
             made = Entry(given["sentence"], given["source"], False, given["calls"])
+            if not isinstance(made.key, str):
+                raise TypeError("a text as its sentence")
         except (TypeError, KeyError) as error:
             raise Malformed(f"file={path}: a counterexample without {error}") from error
         if made.calls:

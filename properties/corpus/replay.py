@@ -78,6 +78,9 @@ def replay(target: Target, entry: Entry) -> Replayed:
                 outcome = judge(_CALLS[call["call"]](target, call, saved, gammas))
         except Misbehaved as error:
             return Replayed(entry, "fail", number, message=str(error))
+        except (ValueError, ArithmeticError) as error:  # what a target raises is Misbehaved
+            why = f"what is expected does not fit the call: {error}"
+            return Replayed(entry, "fail", number, message=why)
         if outcome.failure is not None:
             return Replayed(entry, "fail", number, outcome.failure)
     return Replayed(entry, "pass")
@@ -93,6 +96,9 @@ def _claim(call: dict[str, Any], name: str, got: Array | None) -> Iterator[Claim
         return
     yield from _dtype(call, name, got)
     value, radius = decode_wanted(call["expected"][name])
+    if got.shape != value.shape:
+        yield is_true(f"{name} has shape {got.shape}, wanted {value.shape}", False)
+        return
     got = got.astype(np.float64)
     hidden = np.isnan(value)
     if hidden.any() and not np.isinf(radius[hidden]).any():

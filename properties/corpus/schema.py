@@ -97,6 +97,9 @@ def _check_call(call: Any, where: str, before: list[Any]) -> None:
         if key in call:
             _check_other(key, call[key], f"{where}.{key}", before)
     _keys(call["expected"], f"{where}.expected", set(), set(results))
+    if name == "forward_train":
+        both = ("mean" in call["expected"]) == ("var" in call["expected"])
+        _need(both, f"{where}.expected", "expected mean and var, or neither")
     for key, wanted in call["expected"].items():
         _check_wanted(wanted, f"{where}.expected.{key}")
 
@@ -120,6 +123,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _size(value: Any) -> bool:
+    return _whole(value) and value <= _NUMBERS
+
+
 def _float(value: Any, where: str) -> float:
     try:
         return decode_float(value)
@@ -129,12 +136,16 @@ def _float(value: Any, where: str) -> float:
 
 def _check_shape(value: dict[str, Any], where: str, data: str) -> int:
     shape, times = value["shape"], value.get("repeat", 1)
-    good = isinstance(shape, list) and len(shape) <= 6 and all(_whole(size) for size in shape)
+    good = isinstance(shape, list) and len(shape) <= 6 and all(map(_whole, shape))
     _need(good, where, f"shape={_short(shape)}: expected a list of sizes")
-    _need(_whole(times) and times >= 1, where, f"repeat={_short(times)}: expected a count")
+    _need(_size(times) and times >= 1, where, f"repeat={_short(times)}: expected a count")
     _need(isinstance(value[data], list), where, f"{data}: expected a list")
     size = math.prod(shape)
-    _need(size <= _NUMBERS, where, f"shape={shape}: expected at most {_NUMBERS} numbers")
+    _need(
+        size <= _NUMBERS and all(map(_size, shape)),
+        where,
+        f"shape={shape}: expected at most {_NUMBERS} numbers",
+    )
     found = len(value[data]) * times
     _need(found == size, where, f"{found} numbers for shape={shape}: expected {size}")
     return int(size)
@@ -147,7 +158,8 @@ def _check_array(value: Any, where: str, key: str) -> None:
     _need(layout in LAYOUTS, where, f"layout={_short(layout)}: expected one of {list(LAYOUTS)}")
     if key == "counts":
         _need(value["dtype"] == "int64", where, "expected dtype int64")
-        _need(all(map(_whole, value["data"])), where, "expected counts")
+        good = all(_whole(count) and count < 2**63 for count in value["data"])
+        _need(good, where, "expected counts")
         return
     _need(value["dtype"] in DTYPES, where, f"dtype={_short(value['dtype'])}: expected {DTYPES}")
     for number, text in enumerate(value["data"]):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..argument_types import positive, seed_number
+from ..writing import write_whole
 
 if TYPE_CHECKING:
     from .schedule import Design
@@ -186,14 +187,5 @@ class _Experiment:
 def _write(folder: Path, files: dict[str, bytes]) -> Sequence[str]:
     """Write each file so that a reader, or a crash, sees the old one or the new one."""
     for name, content in sorted(files.items()):
-        temporary = folder / f".{name}.new"
-        try:
-            with open(temporary, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, folder / name)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(folder / name, content)
     return sorted(files)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..argument_types import positive, seed_number
+from ..writing import hidden
 
 if TYPE_CHECKING:
     from ..contract import Target
@@ -71,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
         return _run(args)
     except TargetError as error:
         print(f"bncheck: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except OSError as error:  # a full disk; what was finished stands in the state file
+        place = error.filename or args.out or _HOME
+        print(f"bncheck: --out={place}: {error.strerror or error}", file=sys.stderr)
+    return 2
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -133,8 +137,8 @@ def _files(args: argparse.Namespace, head: dict[str, Any]) -> tuple[Path, Path]:
     if args.out is None:
         slug = re.sub(r"\W+", "-", args.target).strip("-")[-40:]
         mark = hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()[:8]
-        _HOME.mkdir(parents=True, exist_ok=True)
-        (_HOME.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+        hidden(_HOME.parent)
+        _HOME.mkdir(exist_ok=True)
         return _HOME / f"{slug}-{mark}.json", _HOME / f"{slug}-{mark}.jsonl"
     out: Path = args.out
     if not out.resolve().parent.is_dir():
@@ -177,8 +181,8 @@ class _Hunt:
         """Search, show and keep what is found."""
         from .state import kept
 
-        result, lines = _files(self.args, self.head)
         pool = self._pool()
+        result, lines = _files(self.args, self.head)
         with kept(lines, self.head) as state:
             self._say(state, lines)
             cut = 0

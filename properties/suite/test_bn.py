@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 import bn
+from bn.blocks import SMALL
+from bn.functional import summing_dtype
 
 Array = Any
 RNG = np.random.default_rng
@@ -338,9 +340,10 @@ def test_results_are_new_memory() -> None:
             assert not any(shared), f"momentum={momentum}: memory is shared"
 
 
-def test_without_gamma_beta_and_state() -> None:
+@pytest.mark.parametrize("shape", [(16, 3), (8, 3, 2)], ids=str)
+def test_without_gamma_beta_and_state(shape: tuple[int, ...]) -> None:
     """gamma = beta = None are 1 and 0 with no gradients; running statistics None stay None."""
-    x, dy, gamma, beta, mean, var = batch((16, 3))
+    x, dy, gamma, beta, mean, var = batch(shape)
     gamma[:], beta[:] = 1, 0
     y, *state, saved = bn.forward_train(x, None, None, None, None, eps=1e-3, momentum=0.75)
     dx, *gradients = bn.backward_train(dy, saved)
@@ -349,6 +352,36 @@ def test_without_gamma_beta_and_state() -> None:
     wanted = everything(x, dy, gamma, beta, mean, var)
     same = [y, dx, z, bn.backward_eval(dy, other)[0]]
     assert_same_bits(same, [wanted[i] for i in (0, 3, 6, 7)], [NAMES[i] for i in (0, 3, 6, 7)])
+
+
+@pytest.mark.parametrize("missing", ["gamma", "beta"])
+def test_gamma_or_beta_may_be_missing_alone(missing: str) -> None:
+    """Without gamma, or without beta, it alone has no gradient, and the rest is the same."""
+    x, dy, *rest = batch((8, 3))
+    rest[:2] = np.ones(3, "float32"), np.zeros(3, "float32")
+    wanted = everything(x, dy, *rest)
+    rest[("gamma", "beta").index(missing)] = None
+    got = everything(x, dy, *rest)
+    for name, one, other in zip(NAMES, got, wanted, strict=True):
+        if missing in name:
+            assert one is None, f"{name}={one}"
+        else:
+            assert_same_bits([one], [other], [name])
+
+
+def test_a_missing_direction_is_zero() -> None:
+    """None for any argument of jvp_train and of double_backward_train is zero, to the bit."""
+    x, dy, gamma, beta, *_ = batch((8, 3), "float64")
+    saved = bn.forward_train(x, gamma, beta, None, None, eps=1e-3, momentum=0.5)[3]
+    for present in itertools.product([True, False], repeat=3):
+        given = [
+            d if here else 0 * d for d, here in zip(direction(x.shape, 4), present, strict=True)
+        ]
+        some = [d if here else None for d, here in zip(given, present, strict=True)]
+        got = [bn.jvp_train(*some, saved), *bn.double_backward_train(*some, dy, saved)]
+        wanted = [bn.jvp_train(*given, saved), *bn.double_backward_train(*given, dy, saved)]
+        got, wanted = ([a + 0.0 for a in results] for results in (got, wanted))  # no -0
+        assert_same_bits(got, wanted, ["jvp", "by x", "by gamma", "by dy"])
 
 
 # Channels.
@@ -657,6 +690,16 @@ def test_class_a_however_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(sums.values()) <= 1, f"multiples of the pairwise radius: {sums}"
 
 
+def test_small_batches_are_summed_in_float64() -> None:
+    """Up to SMALL elements float32 is worked on in float64, beyond that in float32."""
+    for size, wanted in ((SMALL - 1, "float64"), (SMALL, "float64"), (SMALL + 1, "float32")):
+        got = summing_dtype(np.empty((size, 1, 1), "float32"))
+        assert got == wanted, f"{size} elements are summed in {got}"
+    arrays = batch((SMALL // 4, 4))
+    wide = everything(*(a.astype(float) for a in arrays))
+    assert_same_bits(everything(*arrays)[:6], [a.astype("float32") for a in wide[:6]], NAMES[:6])
+
+
 def test_double_backward_in_float32_blocks() -> None:
     """A large float32 batch with dy far from 0 has the double backward of float64."""
     rng, n = RNG(11), 16384
@@ -726,6 +769,15 @@ def test_what_a_backward_needs_is_frozen() -> None:
         for field in dataclasses.fields(holder):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(holder, field.name, None)
+
+
+@pytest.mark.parametrize("power", [-16, 16])
+def test_the_bounds_of_float32_have_slack(power: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where float32 gives way to float64 matters to nobody, by a factor of 2**16 either way."""
+    monkeypatch.setattr("bn.blocks.TINY", bn.blocks.TINY * 2.0**power)
+    monkeypatch.setattr("bn.blocks.HUGE", bn.blocks.HUGE / 2.0**power)
+    for size in (3e38, 1e20, 1e-20, 1e-30, 1e-42, *10.0 ** np.arange(-20, -11, 0.5)):
+        test_float32_to_its_edges(size, 9000)
 
 
 def test_no_wrong_finite_number_beyond_float64() -> None:
@@ -817,6 +869,21 @@ def test_folding(transposed: bool, groups: int, kernel: tuple[int, ...], affine:
     wanted = bn.forward_eval(z, *vectors[1:], mean, var, eps=0.5)[0]
     assert_same_bits([got + 0.0], [wanted + 0.0], ["y"])
     assert folded[0].shape == weight.shape, f"weight.shape={folded[0].shape}"
+
+
+def test_folding_keeps_the_bits_of_float64() -> None:
+    """In float64 weight and bias are right to a few roundings, each from its largest term."""
+    weight = RNG(13).normal(0, 1, (6, 4))
+    bias, gamma, beta, mean = RNG(14).normal(0, 1, (4, 6))
+    var = RNG(15).uniform(0.5, 2, 6)
+    got, moved = bn.fold(weight, bias, gamma, beta, mean, var, eps=2.0**-10)
+    for o in range(6):
+        factor = Fraction(gamma[o]) / Fraction(math.sqrt(Fraction(var[o]) + Fraction(2) ** -10))
+        exact = [float(Fraction(w) * factor) for w in weight[o]]
+        near(got[o], exact, 5, np.abs(exact), 2.0**-53)
+        part = (Fraction(bias[o]) - Fraction(mean[o])) * factor
+        terms = (abs(bias[o]) + abs(mean[o])) * abs(float(factor)) + abs(beta[o])
+        near(moved[o], float(part + Fraction(beta[o])), 6, terms, 2.0**-53)
 
 
 # The layer.
@@ -955,4 +1022,6 @@ def test_public_names() -> None:
     assert names == wanted, f"{names ^ wanted}"
     kinds = bn.CONVENTIONS["statistics"], bn.per_activation.CONVENTIONS["statistics"]
     assert kinds == ("per_channel", "per_activation"), f"{kinds}"
+    others = [{**c, "statistics": ""} for c in (bn.CONVENTIONS, bn.per_activation.CONVENTIONS)]
+    assert others[0] == others[1], f"the conventions differ in more than that: {others}"
     assert functions - {"fold"} <= set(vars(bn.per_activation)), "per_activation lacks functions"

@@ -1,6 +1,8 @@
 """Every argument that bn refuses: one line with name=value, what was expected and the way out."""
 
+import math
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -206,6 +208,12 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], str]
         ValueError,
         "tgamma.shape=(1,): expected (3,)",
     ),
+    "jvp, saved": (
+        bn.jvp_train,
+        {"tx": X, "tgamma": None, "tbeta": None, "saved": EVALUATED},
+        TypeError,
+        "saved=from forward_eval: expected what forward_train returned",
+    ),
     "double backward, x": (
         bn.double_backward_train,
         {"ddx": X[0], "ddgamma": None, "ddbeta": None, "dy": X, "saved": TRAINED},
@@ -273,6 +281,12 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], str]
         ValueError,
         "variances=-4.0: expected no negative value",
     ),
+    "fold without state": (
+        fold,
+        {"running_mean": None, "running_var": None},
+        ValueError,
+        "running_mean=None: expected both running statistics",
+    ),
     "weight of one axis": (fold, {"weight": X[0]}, ValueError, "weight.ndim=1: expected 2 to 5"),
     "groups 0": (fold, {"groups": 0}, ValueError, "groups=0: expected an integer >= 1"),
     "groups true": (fold, {"groups": True}, ValueError, "groups=True: expected an integer >= 1"),
@@ -319,11 +333,23 @@ OTHER = {"running_mean", "running_var", "eps", "momentum"}  # refused before any
 FORWARDS = [name for name, case in CASES.items() if case[0] is train and not OTHER & set(case[1])]
 
 
-@pytest.mark.parametrize("number", ["eps", "momentum"])
-def test_a_layer_refuses_a_bad_number_at_once(number: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("eps", -1), ("eps", math.inf), ("momentum", -1), ("momentum", 1.0001)]
+)
+def test_a_layer_refuses_a_bad_number_at_once(name: str, value: float) -> None:
     """The layer refuses eps and momentum when it is made."""
-    with pytest.raises(ValueError, match=f"{number}=-1: expected a"):
-        bn.BatchNormalization(ONE, ZERO, **{number: -1})
+    with pytest.raises(ValueError, match=f"{name}={value}: expected a"):
+        bn.BatchNormalization(ONE, ZERO, **{name: value})
+
+
+@pytest.mark.parametrize("missing", ["running_mean", "running_var"])
+def test_a_layer_refuses_half_a_state(missing: str) -> None:
+    """A layer with one of the running statistics does not start the other one anew."""
+    layer = bn.BatchNormalization(ONE, ZERO, running_mean=ZERO, running_var=ONE)
+    setattr(layer, missing, None)
+    for training in (True, False):
+        with pytest.raises(ValueError, match=f"{missing}=None: expected both running"):
+            layer.forward(X, training)
 
 
 @pytest.mark.parametrize("name", FORWARDS)
@@ -395,3 +421,67 @@ def test_memory_mapped_arrays_are_arrays(tmp_path: Any) -> None:
     state = np.memmap(tmp_path / "state", np.float32, "w+", shape=ONE.shape)
     mean = train(running_mean=state, momentum=1.0)[1]
     assert type(mean) is np.ndarray, f"running_mean is {type(mean)}"
+
+
+BAD_LAYERS: dict[str, tuple[dict[str, Any], str]] = {
+    "negative variance": ({"running_var": NEGATIVE}, "running_var=-0.25: expected no negative"),
+    "mean too long": ({"running_mean": np.zeros(5, np.float32)}, "running_mean.shape=(5,): expect"),
+    "half a state": ({"running_var": None}, "running_var=None: expected both"),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", BAD_LAYERS)
+def test_a_layer_with_a_bad_state_refuses_and_keeps_it(name: str, training: bool) -> None:
+    """A layer that was made with wrong running statistics says so, and changes none of them."""
+    changed, text = BAD_LAYERS[name]
+    state = {"running_mean": ZERO.copy(), "running_var": ONE.copy(), **changed}
+    layer = bn.BatchNormalization(ONE, ZERO, **state)
+    before = {key: None if a is None else a.tobytes() for key, a in state.items()}
+    with pytest.raises(ValueError, match=re.escape(text)):
+        layer.forward(X, train_flg=training)
+    for key, a in state.items():
+        assert getattr(layer, key) is a, f"the layer holds another {key}"
+        assert a is None or a.tobytes() == before[key], f"{key} was written to"
+
+
+def test_a_failed_forward_leaves_the_backward_before_it() -> None:
+    """After a forward that was refused, backward still belongs to the last one that was not."""
+    layer = bn.BatchNormalization(ONE, ZERO)
+    layer.forward(X)
+    wanted = layer.backward(X[::-1])
+    with pytest.raises(TypeError, match=r"x\.dtype=int64"):
+        layer.forward(X.astype(np.int64))
+    got = layer.backward(X[::-1])
+    assert got.tobytes() == wanted.tobytes(), "backward belongs to another forward"
+
+
+def test_threads_that_are_refused_leave_the_others_alone() -> None:
+    """Forwards that fail in some threads neither move the state nor stop those of other threads."""
+    layer, alone = (bn.BatchNormalization(ONE, ZERO) for _ in range(2))
+    layer.forward(X)
+    refused: list[str] = []
+    bad = [X.astype(np.int64), np.ones((4, 5), np.float32), X[0], [[1.0]]]
+
+    def fails() -> None:
+        for k in range(20):
+            try:
+                layer.forward(bad[k % 4])
+            except (TypeError, ValueError) as error:
+                refused.append(str(error))
+
+    def works() -> None:
+        for _ in range(20):
+            layer.forward(X)
+
+    threads = [threading.Thread(target=work) for work in (fails, works, fails, works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(41):
+        alone.forward(X)
+    assert len(refused) == 40, f"{len(refused)} of 40 were refused"
+    for name in ("running_mean", "running_var"):
+        got, wanted = (getattr(a, name).tobytes() for a in (layer, alone))
+        assert got == wanted, f"{name} is not that of the 41 forwards that were good"
