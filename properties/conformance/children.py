@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-GRACE = 10.0  # seconds to write what is known after SIGTERM, then the process is killed
+GRACE = 15.0  # seconds to write what is known after SIGTERM, then the process is killed
 
 
 @dataclass(frozen=True)

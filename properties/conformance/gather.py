@@ -15,7 +15,7 @@ from typing import Any
 from ..report import write_json
 from .children import Children
 from .environments import Place
-from .stages import STAGES, Plan, Stage, command, content, file_of, slug
+from .stages import STAGES, Plan, Stage, command, content, file_of, rows, slug
 
 LEAST = 3.0  # seconds below which a stage is not begun
 Tick = Callable[[str], None]
@@ -78,8 +78,8 @@ class Gathering:
     def _target(self, place: Place, stage: Stage, seconds: float) -> None:
         status = self.status(place)
         known = status["stages"]
-        if stage is not STAGES[0] and known.get(STAGES[0].name, {}).get("state") == "failed":
-            return  # what does not run has nothing more to say
+        if not self._may_answer(stage, place, known):
+            return
         self.tick(f"{stage.name} {place.target}")
         try:
             found = self._stage(stage, place, known.get(stage.name, {}), seconds)
@@ -88,6 +88,16 @@ class Gathering:
         if found is not None:
             status["stages"][stage.name] = found
             write_json(status_file(self.plan, place.target), status)
+
+    def _may_answer(self, stage: Stage, place: Place, known: dict[str, Any]) -> bool:
+        """Return whether it is worth asking: what does not run has nothing more to say.
+
+        Where the first run was only late, the second has all that is left of the time for it.
+        """
+        first = known.get(STAGES[0].name, {}).get("state")
+        if stage is STAGES[0] or (stage is STAGES[1] and first != "failed"):
+            return True
+        return bool(rows(self.plan, place))
 
     def status(self, place: Place) -> dict[str, Any]:
         """Return what is known of a target's stages, if it is of this environment."""
@@ -124,7 +134,7 @@ class Gathering:
         else:
             state, line = "failed", ended.line
         if state == "cut" and not path.exists():
-            state, line = "failed", f"took too long: nothing after {ended.seconds:.0f} s"
+            state, line = "late", f"took too long: nothing after {ended.seconds:.0f} s"
         return {"state": state, "line": line, "seconds": round(ended.seconds, 1), "key": key}
 
     def _environment(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from ..corpus.replay import replay
 from ..probe import find
 from ..report import write_json
 from .reproducers import printed, reproducer
+from .smaller import smaller
 
 CASES = 4  # reproducers per target
 _TIMED = 0.25  # seconds that one kind of call is repeated
@@ -43,13 +44,16 @@ def worst_cases(target: Target, rows: list[dict[str, Any]]) -> Iterator[dict[str
         found = replay(target, Entry(case["sentence"], case["source"], False, case["calls"]))
         if found.verdict != "fail" or found.failure is None:
             continue
-        failure, call = found.failure, case["calls"][found.call]
+        call = case["calls"][found.call]
         forward = case["calls"][call["saved"]] if "saved" in call else call
-        kind = (failure.quantity, forward.get("x", {}).get("dtype"))
+        kind = (found.failure.quantity, forward.get("x", {}).get("dtype"))
         if kind in seen or len(seen) == CASES:
             continue
         seen.add(kind)
-        lines = reproducer(target.spec, target.conventions, case["calls"], found.call, failure)
+        found = smaller(target, found)
+        assert found.failure is not None
+        failure = found.failure
+        lines = reproducer(target.spec, target.conventions, found.entry.calls, found.call, failure)
         yield {
             "invariant": row["name"],
             "sentence": case["sentence"],
@@ -123,12 +127,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the worst cases and the call times of a target; 0, or 2 where it is none."""
     parser = argparse.ArgumentParser(prog="python -m properties.conformance.inside")
     parser.add_argument("target")
-    parser.add_argument("--run", type=Path, required=True, help="of bncheck run --json")
+    parser.add_argument(
+        "--run", type=Path, action="append", required=True, help="of bncheck run --json"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     try:
-        rows = json.loads(args.run.read_text(encoding="utf-8"))["invariants"]
+        runs = [json.loads(path.read_text(encoding="utf-8")) for path in args.run]
+        rows = [row for run in runs for row in run["invariants"]]
         target = find(args.target)
     except (OSError, ValueError, KeyError, TargetError) as error:
         print(f"bncheck: {' '.join(str(error).split())}", file=sys.stderr)

@@ -72,8 +72,8 @@ def judged(plan: Plan, place: Place) -> Judged:
         return Judged(place, problem=f"{place.problem}{install}")
     stages = content(status_file(plan, place.target)).get("stages", {})
     files = {s.name: content(file_of(plan, place, s.name)) for s in STAGES}
-    run = files["run"]
-    rows = _rows(run) | _rows(files["rest"]) | _rows(files["more"])
+    run = files["run"] or files["rest"]
+    rows = _rows(files["run"]) | _rows(files["rest"]) | _rows(files["more"])
     problem = "" if rows else stages.get("run", {}).get("line") or NOT_REACHED
     portraits = files["probe"].get("targets", [{}])
     return Judged(
@@ -98,8 +98,10 @@ def _notes(stages: dict[str, Any]) -> list[str]:
     for stage in STAGES:
         kept = stages.get(stage.name, {"state": "done"})
         whole = stages.get("rest", {}).get("state") == "done"
-        if kept["state"] == "cut" and not (stage.name == "run" and whole):
+        if stage.name == "run" and whole:
+            continue
+        if kept["state"] == "cut":
             notes.append(f"{stage.name} {kept['line']}")
-        elif kept["state"] not in ("done", "cut"):
+        elif kept["state"] != "done":
             notes.append(f"{stage.says}: {kept['line']}")
     return notes

@@ -90,6 +90,7 @@ def html(content: dict[str, Any]) -> str:
         "contents": CONTENTS,
         "signs": {verdict.replace(" ", "-"): sign for verdict, sign in SIGNS.items()},
         "style": Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        "wbr": Markup("_<wbr>"),
         "first_line": first_line,
         "again": again,
         "figure": lambda value: number(float(value)),

@@ -27,7 +27,7 @@ def _heads(first: str, targets: Sequence[Judged]) -> list[Cell]:
 def overview(targets: Sequence[Judged]) -> Table:
     """Return a line per target: what it is, its version, its verdict and how many of each."""
     counted = ("pass", "fail", "expected failure", "undecided", "not offered", "not reached")
-    heads = plain("target", "what it is", "version", "verdict", *counted, "remarks")
+    heads = plain("target", "verdict", *counted, "version", "what it is", "remarks")
     rows = []
     for t in targets:
         versions = ", ".join(f"{name} {found}" for name, found in t.place.versions.items())
@@ -36,9 +36,9 @@ def overview(targets: Sequence[Judged]) -> Table:
         counts = t.counts(list(INVARIANTS)) if t.rows else {}
         cells = [Cell(str(counts.get(v, 0)) if t.rows else "", kind="number") for v in counted]
         notes = t.problem or "; ".join(t.notes)
-        rows.append([Cell(t.name, link=link), *plain(t.place.says, versions), verdict, *cells,
-                     Cell(notes)])  # fmt: skip
-    return Table("overview", "Targets, their versions and verdicts", heads, rows)
+        about = plain(versions, t.place.says, notes)
+        rows.append([Cell(t.name, link=link), verdict, *cells, *about])
+    return Table("overview", "Targets, their versions and verdicts", heads, rows, "overview")
 
 
 def matrix(targets: Sequence[Judged]) -> Table:

@@ -69,9 +69,10 @@ def _hunt(plan: Plan, place: Place, path: Path) -> list[str]:
 
 
 def _inside(plan: Plan, place: Place, path: Path) -> list[str]:
-    run = file_of(plan, place, "run")
-    return ["-m", "properties.conformance.inside", place.target, "--run", str(run),
-            "--out", str(path)]  # fmt: skip
+    runs = [file_of(plan, place, stage) for stage in ("run", "rest", "more")]
+    given = [word for run in runs if run.exists() for word in ("--run", str(run))]
+    module = ["-m", "properties.conformance.inside"]
+    return [*module, place.target, *given, "--out", str(path)] if given else []
 
 
 def _again(plan: Plan, place: Place, path: Path, examples: int, names: list[str]) -> list[str]:
@@ -96,7 +97,7 @@ def content(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _rows(plan: Plan, place: Place) -> list[dict[str, Any]]:
+def rows(plan: Plan, place: Place) -> list[dict[str, Any]]:
     """Return the rows of the runs with few examples."""
     runs = (content(file_of(plan, place, stage)) for stage in ("run", "rest"))
     return [row for run in runs for row in run.get("invariants", [])]
@@ -104,29 +105,28 @@ def _rows(plan: Plan, place: Place) -> list[dict[str, Any]]:
 
 def not_reached(plan: Plan, place: Place) -> list[str]:
     """Return the invariants that the first run was cut short before."""
-    rows = content(file_of(plan, place, "run")).get("invariants", [])
-    known = {row["name"] for row in rows}
-    return [name for name in INVARIANTS if name not in known] if known else []
+    found = content(file_of(plan, place, "run")).get("invariants", [])
+    known = {row["name"] for row in found}
+    return [name for name in INVARIANTS if name not in known]
 
 
 def held(plan: Plan, place: Place) -> list[str]:
     """Return the invariants that more examples may still tell something about."""
-    rows = _rows(plan, place)
-    failed = {row["name"] for row in rows if row["verdict"] in ("fail", "not offered")}
-    return [name for name in INVARIANTS if name not in failed] if rows else []
+    known = rows(plan, place)
+    failed = {row["name"] for row in known if row["verdict"] in ("fail", "not offered")}
+    return [name for name in INVARIANTS if name not in failed] if known else []
 
 
 def hunted(plan: Plan, place: Place) -> list[str]:
     """Return the quantities of the curves that the target offers, as its first run tells."""
-    rows = _rows(plan, place)
-    missing = {row["name"] for row in rows if row["verdict"] == "not offered"}
+    missing = {row["name"] for row in rows(plan, place) if row["verdict"] == "not offered"}
     backward = "input_gradient_agrees_with_reference" not in missing
     return [name for name in CURVES if name != "dx" or backward]
 
 
 def hunted_dtype(plan: Plan, place: Place) -> str:
     """Return the dtype of the curves: float32 if the target takes it, else its first."""
-    run = content(file_of(plan, place, "run"))
+    run = content(file_of(plan, place, "run")) or content(file_of(plan, place, "rest"))
     dtypes = run.get("conventions", {}).get("dtypes", ["float32"])
     return "float32" if "float32" in dtypes else str(dtypes[0]) if dtypes else ""
 
@@ -135,9 +135,9 @@ STAGES = (
     Stage("run", 0.40, (0, 1, 3), "no verdicts", _run),
     Stage("rest", 0.55, (0, 1, 3), "not all verdicts", _rest),
     Stage("probe", 0.75, (0,), "no conventions found out", _probe),
-    Stage("hunt", 0.87, (0, 1, 3), "no curves", _hunt),
-    Stage("inside", 0.92, (0,), "no reproducers and call times", _inside),
-    Stage("more", 1.0, (0, 1, 3), "no further examples", _more),
+    Stage("hunt", 0.85, (0, 1, 3), "no curves", _hunt),
+    Stage("more", 0.94, (0, 1, 3), "no further examples", _more),
+    Stage("inside", 1.0, (0,), "no reproducers and call times", _inside),
 )
 
 

@@ -22,7 +22,7 @@ from properties.conformance.judged import Judged, judged
 from properties.conformance.page import About, markdown, view
 from properties.conformance.page import html as written
 from properties.conformance.sections import groups, matrix
-from properties.conformance.stages import Plan, file_of, held
+from properties.conformance.stages import Plan, file_of, held, not_reached
 from properties.invariants import INVARIANTS
 
 pytest.importorskip("matplotlib", reason="the report needs the extra report")
@@ -111,7 +111,9 @@ def targets(tmp_path: Path) -> list[Judged]:
 class Page(html.parser.HTMLParser):
     """What a page holds: that its elements are closed, its ids, its links, what it loads."""
 
-    VOID = frozenset({"meta", "br", "link", "img", "input", "hr", "path", "use", "circle", "rect"})
+    VOID = frozenset(
+        {"meta", "br", "wbr", "link", "img", "input", "hr", "path", "use", "circle", "rect"}
+    )
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -275,6 +277,14 @@ def test_more_examples_replace_fewer(tmp_path: Path) -> None:
     assert found.rows[first][0]["examples"] == 50
 
 
+def test_what_was_late_is_asked_again(tmp_path: Path) -> None:
+    """Of a first run that was cut short the rest is asked, of one that gave nothing all."""
+    plan, place = Plan(tmp_path), Place("one", sys.executable)
+    assert not_reached(plan, place) == list(INVARIANTS)
+    write(plan, place, "pass", "keep")
+    assert not_reached(plan, place) == list(INVARIANTS)[-1:]
+
+
 # --- children and environments -------------------------------------------------------------------
 
 
@@ -370,15 +380,18 @@ def test_an_interrupted_report_keeps_what_there_is(
     on_bn: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Control and C in the middle: status 130, a page that says so, and no process left behind."""
-    slow = on_bn(SMALL + "import time\ntime.sleep(4)")
-    out = tmp_path / "out"
+    out, pids = tmp_path / "out", tmp_path / "pids"
+    note = f"import os, time\nopen({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+    slow = on_bn(f"{SMALL}{note}time.sleep(60)")
     command = [sys.executable, "-m", "properties.cli", "report", str(slow), "--out", str(out)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (out / "data").is_dir() and child.poll() is None:
+    while not pids.exists() and child.poll() is None:
         time.sleep(0.05)
-    time.sleep(1)
     child.send_signal(signal.SIGINT)
     printed, complained = child.communicate(timeout=120)
     assert child.returncode == 130, complained
     assert "interrupted; the same command goes on from there" in printed
     assert "It was interrupted" in (out / "report.html").read_text(encoding="utf-8")
+    left = [int(pid) for pid in pids.read_text(encoding="utf-8").split()]
+    assert left
+    assert [pid for pid in left if Path(f"/proc/{pid}").exists()] == []

@@ -5,15 +5,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import bn
 from properties.adapters.known import BUILT_IN
 from properties.conformance.frameworks import TEMPLATES
 from properties.conformance.reproducers import LARGEST, literal, number, printed, reproducer
+from properties.conformance.smaller import smaller
 from properties.contract import Conventions
+from properties.corpus.expected import with_expected
+from properties.corpus.files import Entry, decode_array
+from properties.corpus.replay import replay
 from properties.entry import Calls, encode_array, encode_float
+from properties.probe import find, probed
 from properties.verdict import Failure
 
 LINES = 10
@@ -110,6 +117,37 @@ def test_the_index_follows_the_channels_to_the_end() -> None:
     assert "y[2, 1, 0, 0]" in first[-1]
 
 
+def test_a_failing_call_is_made_small() -> None:
+    """One channel and the rows that are needed are left, and it fails as before."""
+
+    def forward_train(x: np.ndarray, *args: Any, **options: Any) -> Any:
+        y, *rest = bn.forward_train(x, *args, **options)
+        return np.where(x == 7, y + 1, y).astype(x.dtype), *rest
+
+    target = probed("theirs", {"forward_train": forward_train}, bn.CONVENTIONS)
+    x = np.arange(6 * 3 * 2, dtype=np.float32).reshape(6, 3, 2)
+    state = {name: encode_array(np.ones(3, np.float32)) for name in
+             ("gamma", "beta", "running_mean", "running_var")}  # fmt: skip
+    options = {"eps": encode_float(0.5), "momentum": encode_float(0.5)}
+    made = [{"call": "forward_train", "x": encode_array(x), **state, **options}] * 2
+    found = replay(target, Entry("", "", False, with_expected(made)))
+    small = smaller(target, found)
+    assert (small.verdict, small.failure and small.failure.quantity) == ("fail", "y")
+    (call,) = small.entry.calls
+    assert decode_array(call["x"]).tolist() == [[[6.0, 7.0]]]
+    assert decode_array(call["gamma"]).shape == (1,)
+
+
+def test_an_empty_batch_keeps_its_shape() -> None:
+    """Nested lists would lose it."""
+    assert literal(np.zeros((0, 1, 2))) == "np.zeros((0, 1, 2))"
+    made = calls("running_mean", "float32", 2)
+    made[0]["x"] = encode_array(np.zeros((0, 2), np.float32))
+    lines = reproducer("torch", Conventions(), made, 0, failure("running_mean", 2))
+    assert lines[0] == "import numpy as np"
+    assert any("np.zeros((0, 2))" in line for line in lines)
+
+
 def test_printing_is_caught(capsys: pytest.CaptureFixture[str]) -> None:
     """A reproducer's output is returned, and how it fails."""
     assert printed(["a = 1", "print(a + 1)"]) == "2"
@@ -121,8 +159,6 @@ def test_torch_prints_what_the_adapter_got(clean_imports: Callable[..., None]) -
     """Where PyTorch is installed, its template's program computes what the adapter does."""
     pytest.importorskip("torch")
     from properties import contract
-    from properties.corpus.files import decode_array
-    from properties.probe import find
 
     target = find("torch")
     made = calls("dx", "float32", 4)
