@@ -19,6 +19,7 @@ from typing import Any
 from .contract import Target, TargetError
 from .expectations import Expectation, held
 from .invariants import INVARIANTS
+from .isolate import trace
 from .isolate.limits import Limits
 from .probe import find
 from .run import Result
@@ -70,18 +71,24 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(theirs,))
+    cut: list[int | None] = []
     try:
         with _interrupts_ignored():  # the workers leave them to us from their first moment
             for _ in range(jobs):
                 executor.submit(int)
         yield executor
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            cut = [child.pid for child in multiprocessing.active_children()]
         ours.close()  # a worker in the middle of an invariant ends at once
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
         ours.close()
         theirs.close()
+        for pid in cut:  # a worker may have been about to begin a call
+            for path in trace.FOLDER.glob(f"call-{pid}-*.bin"):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

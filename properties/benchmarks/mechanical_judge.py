@@ -128,8 +128,10 @@ def first_failing_test(*arguments: str) -> str:
     """Run tests of the suite in this process, and return the first that fails."""
     seen = _FirstFailure()
     options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    alone = ["-o", "addopts=", "-p", "no:xdist"]  # another process would import another bn
+    os.environ.pop("PYTEST_ADDOPTS", None)
     files = [str(SUITE / word) if word.endswith(".py") else word for word in arguments]
-    status = pytest.main([*files, *options], plugins=[seen])
+    status = pytest.main([*files, *options, *alone], plugins=[seen])
     return seen.name or ("" if status == 0 else f"pytest ends with {int(status)}")
 
 
@@ -220,6 +222,8 @@ def _work(folder: Path, stages: Sequence[str], parent: Connection) -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (used + WORK[stage], resource.RLIM_INFINITY))
             if by := STAGES[stage]():
                 break
+            if sys.modules.get("bn") is not bn:
+                parent.send(("broken", f"{stage} imported another bn than {bn.__file__}"))
     except BaseException as error:  # SystemExit too: whatever a mutant does is its own end
         by = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     parent.send(("end", by))

@@ -122,6 +122,8 @@ class Gathering:
         if (fresh or resumed) and path.exists():
             return kept
         path.unlink(missing_ok=True)
+        if kept.get("key") != key or kept.get("state") not in ("cut", "interrupted"):
+            path.with_suffix(".jsonl").unlink(missing_ok=True)  # a hunt that is not to go on
         if seconds < LEAST and stage is not STAGES[0]:
             return {"state": "skipped", "line": "no time was left", "seconds": 0.0, "key": key}
         ended = self.children.run(words, seconds, self._environment())

@@ -67,6 +67,7 @@ class Remote:
         self.arena = Arena(self.trace.handle)
         self.end = weakref.finalize(self, self.trace.close)
         self.process: Process | None = None
+        _LIVE.add(self)
         try:
             self._start()
         except BaseException as error:
@@ -74,7 +75,6 @@ class Remote:
             if isinstance(error, (Gone, Undecodable)):
                 raise TargetError(f"target={spec}: {self._at_start(error)}") from error
             raise
-        _LIVE.add(self)
 
     def _at_start(self, error: Exception) -> str:
         if isinstance(error, Undecodable):

@@ -156,6 +156,7 @@ source = (ROOT / "bn" / "statistics.py").read_text(encoding="utf-8")
 changes = {
     "harmful": ("- rest * rest", "- 1.001 * (rest * rest)"),
     "harmless": ("np.maximum(var, 0.0, out=var)", "np.maximum(0.0, var, out=var)"),
+    "unchecked": ('check_dtype("dtype", dtype, "pass x.dtype")', "np.dtype(dtype)"),
     "without end": ("pivot = np.zeros(", "while True: pass\n    pivot = np.zeros("),
     "broken": ("import numpy as np", "import no_such_module"),
 }
@@ -190,6 +191,7 @@ def test_a_harmful_mutant_is_killed_and_a_harmless_one_survives(tmp_path: Path) 
     left = {name: row[3] for name, row in found.items()}
     assert not any(left.values()), f"folders are left: {left}"
     assert found["harmful"][:2] == ["killed", "corpus"], f"{found['harmful']}"
+    assert found["unchecked"][:2] == ["killed", "arguments"], f"{found['unchecked']}"
     assert found["harmless"][:3] == ["survived", "", ""], f"{found['harmless']}"
     assert found["without end"][:2] == ["timed out", "corpus"], f"{found['without end']}"
     assert found["broken"][:2] == ["killed", "import"], f"{found['broken']}"
