@@ -19,7 +19,7 @@ class BuiltIn:
     where is module:NAME; needs are the distributions it needs, as in the extra of this name; pip
     is a line that is known to install them; differentiates says that it has the second derivative
     in all of `ORDERS`, each as a target of its own, TARGET:ORDER; compiles says that it starts
-    compilers, so that a child process is no fault of it.
+    compilers, so that a child process, or a word to it in the environment, is no fault of it.
     """
 
     where: str

@@ -173,7 +173,8 @@ class Remote:
             process.end()  # an interrupt: what it would answer belongs to no call any more
             raise
         if self.compiles:
-            faults = [text for text in faults if not text.startswith("forked")]
+            its_own = ("forked", "changed the environment variable")
+            faults = [text for text in faults if not text.startswith(its_own)]
         if faults and not self.lenient:
             told = f"{name} {'; '.join(faults)}"
             if any(text.startswith("forked") for text in faults):
