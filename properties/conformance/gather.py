@@ -37,7 +37,7 @@ class Gathering:
         self.children, self.tick = children, tick
         self.begun = time.monotonic()
         self.seconds = seconds
-        self.threads: list[threading.Thread] = []
+        self.working: set[int] = set()
 
     def all(self) -> None:
         """Ask all targets for their verdicts, then for all else, stage by stage."""
@@ -53,27 +53,31 @@ class Gathering:
         left = [len(self.places)]
         lock = threading.Lock()
 
-        def work() -> None:
-            while not self.children.stopped.is_set():
-                try:
+        def work(number: int) -> None:
+            try:
+                while not self.children.stopped.is_set():
                     place = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                with lock:
-                    share = max(0.0, deadline - time.monotonic()) * self.jobs / left[0]
-                    left[0] -= 1
-                self._target(place, stage, share)
+                    with lock:
+                        share = max(0.0, deadline - time.monotonic()) * self.jobs / left[0]
+                        left[0] -= 1
+                    self._target(place, stage, share)
+            except queue.Empty:
+                pass
+            finally:
+                self.working.discard(number)
 
-        self.threads = [threading.Thread(target=work, daemon=True) for _ in range(self.jobs)]
-        for thread in self.threads:
-            thread.start()
+        for number in range(self.jobs):
+            self.working.add(number)
+            threading.Thread(target=work, args=(number,), daemon=True).start()
         self.wait()
 
     def wait(self) -> None:
-        """Wait until nothing is asked any more."""
-        for thread in self.threads:
-            while thread.is_alive():
-                thread.join(0.2)  # so that an interrupt comes through
+        """Wait until nothing is asked any more, however often that is interrupted.
+
+        Thread.join, when it is interrupted, may take a running thread for one that has ended.
+        """
+        while self.working:
+            time.sleep(0.05)
 
     def _target(self, place: Place, stage: Stage, seconds: float) -> None:
         status = self.status(place)
