@@ -55,7 +55,7 @@ def columns(shape: tuple[int, ...]) -> Iterator[Columns]:
             size = min(channels, c - channel), min(places, s - place)
             width = size[0] * size[1]
             fold = max(1, ROW // width) if width == c * s and n * width > SMALL else 1
-            rows = max(1, BLOCK // (width * fold)) * fold
+            rows = BLOCK // (width * fold) * fold
             parts = slice(channel, channel + size[0]), slice(place, place + size[1])
             yield Columns(*parts, size, rows, fold)
 
@@ -138,7 +138,11 @@ def paired_sums(x: Array, pivot: Float64, dy: Array | None, dtype: DType) -> Flo
             sums[1] = channel_sums(np.multiply(first, xc, out=product), product, part.size)
             add_carrying(total[:, part.channels], carry[:, part.channels], sums)
     if dtype == FLOAT32:
-        lost = ~np.isfinite(total).all(0) | (np.abs(total[1]) < TINY * len(x)) & total.any(0)
+        lost = np.abs(total[1]) < TINY * len(x)
+        if lost.any():  # products that are zero have not vanished
+            some = x[:, lost] != pivot.astype(dtype)[lost, None]
+            lost[lost] = np.any(some if dy is None else some & (dy[:, lost] != 0), axis=(0, 2))
+        lost |= ~np.isfinite(total).all(0)
         if lost.any():
             other = None if dy is None else dy[:, lost]
             total[:, lost] = paired_sums(x[:, lost], pivot[lost], other, FLOAT64)
@@ -159,7 +163,7 @@ def combine(terms: Sequence[Term], constant: Float64 | None, out: Array, dtype: 
             known = term.scale.astype(dtype) * term.rest  # (c,)
             offset = -known if offset is None else offset - known
     shifts = [t.pivot if t.pivot is not None and t.pivot.any() else None for t in terms]
-    scratch = np.empty((3, min(out.size, BLOCK)), dtype)
+    scratch = np.empty((2, min(out.size, BLOCK)), dtype)
     for part in columns(out.shape):
         pivots = [None if p is None else spread(p, part, dtype) for p in shifts]
         scales = [spread(term.scale, part, dtype) for term in terms]
@@ -170,7 +174,7 @@ def combine(terms: Sequence[Term], constant: Float64 | None, out: Array, dtype: 
             product = scratch[1, : flat.size].reshape(flat.shape)
             target = flat if out.dtype == dtype else scratch[0, : flat.size].reshape(flat.shape)
             for index, term in enumerate(terms):
-                block = load(term.values, rows, part, scratch[2])
+                block = load(term.values, rows, part, scratch[1])
                 if (pivot := pivots[index]) is not None:
                     block = apply(np.subtract, block, pivot, product)
                 apply(np.multiply, block, scales[index], product if index else target)

@@ -732,20 +732,25 @@ def test_variance_survives_a_far_mean(n: int, dtype: str, bits: int, ratio: int)
     near(var[0], float(exact), 4 + math.log2(n), float(exact), 2.0**-bits)
 
 
-@pytest.mark.parametrize("n", [100, 9000])
-@pytest.mark.parametrize("size", [3e38, 1e20, 1e-20, 1e-30, 1e-42])
+@pytest.mark.parametrize("n", [100, 9000, 2**18])
+@pytest.mark.parametrize("size", [3e38, 1e20, 3e-20, 1e-20, 1e-22, 1e-30, 1e-42])
 def test_float32_to_its_edges(size: float, n: int) -> None:
     """From subnormals to overflow float32 has the y and dx of the same data in float64."""
-    rng = RNG(6)
-    x, dy = (size * rng.uniform(-1, 1, (n, 2))).astype("float32"), rng.normal(0, 1, (n, 2))
-    dy, eps = dy.astype("float32"), size**2 / 8 if size < 1e-5 else 1e-5
-    wide = bn.forward_train(x.astype(float), None, None, None, None, eps=eps, momentum=0)
-    y, _, _, saved = bn.forward_train(x, None, None, None, None, eps=eps, momentum=0)
-    near(y, wide[0], 6, np.abs(wide[0]).max(), 2.0**-24)
-    dx, exact = bn.backward_train(dy, saved)[0], bn.backward_train(dy.astype(float), wide[3])[0]
-    if np.abs(exact).max() < 3e38:
-        least = 2.0**-149 / np.abs(exact).max()  # half of it is lost to the subnormals' spacing
-        near(dx, exact, 8 + least * 2.0**24, np.abs(exact).max(), 2.0**-24)
+    rng, gamma = RNG(6), np.array([1, 1, 1e-8, 1e8], "float32")
+    x, dy = size * rng.uniform(-1, 1, (n, 4)), rng.normal(0, 1, (n, 4)).astype("float32")
+    x[:, 0] = size * (-1.0) ** np.arange(n)  # mean 0, and rounding errors do not average out
+    x, eps = x.astype("float32"), size**2 / 8 if size < 1e-5 else 1e-5
+    results = []
+    for a, b, g in ((x, dy, gamma), (x.astype(float), dy.astype(float), gamma.astype(float))):
+        y, _, _, saved = bn.forward_train(a, g, None, None, None, eps=eps, momentum=0)
+        results.append((y, bn.backward_train(b, saved)[0]))
+    for channel in range(4):
+        (y, dx), (y_exact, dx_exact) = ([a[:, channel] for a in result[:2]] for result in results)
+        near(y, y_exact, 6, np.abs(y_exact).max(), 2.0**-24)
+        largest = np.abs(dx_exact).max()
+        if largest < 3e38:
+            least = 2.0**-149 / largest  # half of it is lost to the subnormals' spacing
+            near(dx, dx_exact, 8 + least * 2.0**24, largest, 2.0**-24)
 
 
 @pytest.mark.parametrize("mean", [-1234567.0, 0.0, 1234567.0, 3 * 2.0**-70])

@@ -12,6 +12,7 @@ from bn import blocks
 from bn.blocks import FLOAT32, FLOAT64, Columns, Term
 
 Array = Any
+SHIPPED = {name: getattr(blocks, name) for name in ("BLOCK", "ROW", "SMALL")}
 SHAPES = [*itertools.product((1, 2, 3, 9, 40), (1, 2, 7), (1, 2, 5, 100))]
 
 
@@ -48,6 +49,14 @@ def test_blocks_fit_their_memory(n: int) -> None:
             assert width * part.rows <= 64, f"{n, c, s}: {part} is too large"
             assert part.rows >= min(n, 4), f"{n, c, s}: {part} has too few rows"
             assert width * part.rows > 32, f"{n, c, s}: {part} is too small"
+
+
+@pytest.mark.parametrize("n", sorted({n for n, _, _ in SHAPES}))
+def test_there_are_no_more_columns_than_needed(n: int) -> None:
+    """Every two columns of a batch hold more than what fits a block in four rows, or in all."""
+    for c, s in {shape[1:] for shape in SHAPES}:
+        count, fits = len(list(blocks.columns((n, c, s)))), 64 / min(n, 4)
+        assert count <= 1 + 2 * c * s / fits, f"{n, c, s}: {count} columns"
 
 
 def test_only_short_whole_rows_are_folded() -> None:
@@ -88,6 +97,19 @@ def test_a_vector_reaches_every_row_of_a_block(dtype: Any) -> None:
         assert got is out, "the result is elsewhere"
         wanted = (block - vector[:, None]).reshape(n, -1)
         assert np.array_equal(out, wanted), f"{c, s, fold, n}: {out}, wanted {wanted}"
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(1, (1, 6)), (4, (2, 12)), (5, (5, 6)), (6, (3, 12))])
+def test_short_rows_are_taken_as_one(rows: int, taken: tuple[int, int]) -> None:
+    """apply takes as many rows at once as the vector holds, where these divide the block."""
+    shapes = []
+
+    def ufunc(block: Array, vector: Array, out: Array) -> None:
+        shapes.append((block.shape, out.shape, len(vector)))
+
+    block = np.ones((rows, 6))
+    blocks.apply(ufunc, block, np.ones(12), block)  # type: ignore[arg-type]
+    assert shapes == [(taken, taken, taken[1])], f"{shapes}"
 
 
 def test_a_vector_is_that_of_its_channels() -> None:
@@ -190,3 +212,50 @@ def test_combinations_of_any_shape(c: int, kind: Any, dtype: Any) -> None:
             got = blocks.combine(terms, constant, out, dtype)
             assert got is out, "the result is elsewhere"
             assert np.array_equal(out, wanted), f"{n, c, s} {name}: {out}, wanted {wanted}"
+
+
+@pytest.fixture
+def dtypes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Record in which dtype each call of paired_sums and of combine works."""
+    seen: list[Any] = []
+    for name in ("paired_sums", "combine"):
+        function = getattr(blocks, name)
+
+        def spy(*arguments: Any, function: Any = function) -> Any:
+            seen.append(arguments[3])
+            return function(*arguments)
+
+        monkeypatch.setattr(blocks, name, spy)
+    return seen
+
+
+@pytest.mark.parametrize("power", [-40, 0, 40])
+def test_what_float32_can_do_is_done_once(power: int, dtypes: list[Any]) -> None:
+    """Values and factors from 2**-40 to 2**40, and zeros, are not done again in float64."""
+    x = (np.abs(integers(20, 3, 5)) + 1).astype(np.float32) * np.float32(2.0**power)
+    dy = integers(20, 3, 5, seed=1).astype(np.float32) + np.float32(0.5)
+    x[:, 1] = dy[:, 2] = 0
+    zeros, factors = np.zeros(3), np.array([2.0**power, 0.0, -1.0])
+    blocks.paired_sums(x, zeros, dy, FLOAT32)
+    blocks.paired_sums(x, zeros, None, FLOAT32)
+    blocks.combine([Term(x, factors, zeros, factors)], factors, np.empty_like(x), FLOAT32)
+    assert dtypes == [FLOAT32] * 3, f"{dtypes}"
+
+
+def test_only_what_float32_cannot_do_is_done_again(dtypes: list[Any]) -> None:
+    """A channel whose products vanish or overflow is done again, though its sum is none of both."""
+    x = np.array([[2.0**-80, 2.0**80, 1.0, 2.0]] * 20, np.float32)[:, :, None]
+    dy = np.array([1.0, 1.0, -1.0, -1.0] * 5, np.float32)[:, None, None] * np.ones_like(x)
+    dy[:, 2:] *= np.float32(2.0**127)  # in pairs they overflow, in float64 they cancel
+    with np.errstate(all="ignore"):
+        got = blocks.paired_sums(x, np.array([0.0, 0.0, 1.0, 0.0]), dy, FLOAT32)
+        square = blocks.paired_sums(x[:, :2], np.zeros(2), None, FLOAT32)[1]
+    assert np.array_equal(got, np.zeros((2, 4))), f"{got}"
+    assert square.tolist() == [20 * 2.0**-160, 20 * 2.0**160], f"{square}"
+    assert dtypes == [FLOAT32, FLOAT64] * 2, f"{dtypes}"
+
+
+def test_a_block_is_a_mebibyte() -> None:
+    """As shipped a block is 1 MiB of float32, and rows are folded up to 32 KiB, as measured."""
+    assert 4 * SHIPPED["BLOCK"] == 2**20, f"a block is {4 * SHIPPED['BLOCK']} bytes"
+    assert 4 * SHIPPED["ROW"] == 4 * SHIPPED["SMALL"] == 2**15, f"{SHIPPED}"
