@@ -120,7 +120,7 @@ def paired_sums(x: Array, pivot: Float64, dy: Array | None, dtype: DType) -> Flo
     Args: x, dy: (n, c, s); pivot: (c,), exact in dtype, the working dtype.
     Returns: (2, c) in float64.
     """
-    total, carry = np.zeros((2, 2, x.shape[1]))
+    total, carry = np.zeros((2, x.shape[1])), np.zeros((2, x.shape[1]))
     if x.size == 0:
         return total
     scratch = np.empty((3, min(x.size, BLOCK)), dtype)
@@ -161,7 +161,7 @@ def combine(terms: Sequence[Term], constant: Float64 | None, out: Array, dtype: 
     for term in terms:
         if term.rest is not None:
             known = term.scale.astype(dtype) * term.rest  # (c,)
-            offset = -known if offset is None else offset - known
+            offset = np.subtract(-0.0 if offset is None else offset, known, out=known)
     shifts = [t.pivot if t.pivot is not None and t.pivot.any() else None for t in terms]
     scratch = np.empty((2, min(out.size, BLOCK)), dtype)
     for part in columns(out.shape):
@@ -193,9 +193,11 @@ def combine_wide(
     terms: Sequence[Term], constant: Float64 | None, offset: Float64 | None, out: Array
 ) -> None:
     """Do again in float64 the channels that have a factor beyond float32's safe range."""
-    factors = [offset, *(term.pivot for term in terms), *(term.scale for term in terms)]
-    sizes = np.abs([factor for factor in factors if factor is not None])  # (factors, c)
-    wide = np.any((sizes > HUGE) | (sizes < TINY) & (sizes > 0), axis=0)  # (c,)
+    wide, size = np.zeros(out.shape[1], bool), np.empty(out.shape[1])
+    for factor in (offset, *(term.pivot for term in terms), *(term.scale for term in terms)):
+        if factor is not None:
+            np.abs(factor, out=size)  # (c,)
+            wide |= (size > HUGE) | (size < TINY) & (size > 0)
     if wide.any():
         some = [
             Term(t.values[:, wide], pick(t.pivot, wide), pick(t.rest, wide), t.scale[wide])

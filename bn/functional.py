@@ -135,11 +135,13 @@ def backward_train(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array 
     check_saved(saved, Saved, training=True)
     dy = check_like("dy", dy, saved.shape, saved.x)
     with np.errstate(all="ignore"):
-        sum_dy, sum_dy_xhat = gradient_sums(dy, saved)  # (c,) each
-        scale, n = saved.gamma * saved.rstd, saved.statistics.n
-        terms = [Term(dy, None, sum_dy / n, scale), xhat_term(saved, -scale * sum_dy_xhat / n)]
+        sums = gradient_sums(dy, saved)
+        dgamma, dbeta = parameter_gradients(sums, saved)
+        sums /= saved.statistics.n
+        scale = saved.gamma * saved.rstd  # (c,)
+        terms = [Term(dy, None, sums[0], scale), xhat_term(saved, -scale * sums[1])]
         dx = combine(terms, None, like_x(saved), summing_dtype(dy))  # (15)
-        return dx.reshape(saved.shape), *parameter_gradients(sum_dy, sum_dy_xhat, saved)
+        return dx.reshape(saved.shape), dgamma, dbeta
 
 
 def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
@@ -156,10 +158,10 @@ def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array |
     check_saved(saved, Saved, training=False)
     dy = check_like("dy", dy, saved.shape, saved.x)
     with np.errstate(all="ignore"):
-        sums = gradient_sums(dy, saved)  # (c,) each
+        sums = gradient_sums(dy, saved)
         terms = [Term(dy, None, None, saved.gamma * saved.rstd)]
         dx = combine(terms, None, like_x(saved), working_dtype(dy.dtype))  # (17)
-        return dx.reshape(saved.shape), *parameter_gradients(*sums, saved)
+        return dx.reshape(saved.shape), *parameter_gradients(sums, saved)
 
 
 def channel_rows(x: Array, per_activation: bool) -> tuple[Array, tuple[int, ...]]:
@@ -206,17 +208,16 @@ def normalize(saved: Saved, beta: Array | None, dtype: DType) -> Array:
     return y.reshape(saved.shape)
 
 
-def gradient_sums(dy: Array, saved: Saved) -> tuple[Float64, Float64]:
-    """Return sum(dy) and sum(dy * xhat) per channel, (8) and (9)."""
-    batch = saved.statistics
-    sum_dy, sum_dy_xc = paired_sums(saved.x, batch.pivot, dy, summing_dtype(dy))  # (c,) (8)
-    return sum_dy, saved.rstd * (sum_dy_xc - batch.rest * sum_dy)  # (c,) (9)
+def gradient_sums(dy: Array, saved: Saved) -> Float64:
+    """Return sum(dy) and sum(dy * xhat) per channel, (2, c), (8) and (9)."""
+    sums = paired_sums(saved.x, saved.statistics.pivot, dy, summing_dtype(dy))  # (2, c) (8)
+    sums[1] -= saved.statistics.rest * sums[0]
+    sums[1] *= saved.rstd  # (c,) (9)
+    return sums
 
 
-def parameter_gradients(
-    sum_dy: Float64, sum_dy_xhat: Float64, saved: Saved
-) -> tuple[Array | None, Array | None]:
+def parameter_gradients(sums: Float64, saved: Saved) -> tuple[Array | None, Array | None]:
     """Round dgamma and dbeta to the dtypes of gamma and beta."""
-    dgamma = None if saved.gamma_dtype is None else sum_dy_xhat.astype(saved.gamma_dtype)
-    dbeta = None if saved.beta_dtype is None else sum_dy.astype(saved.beta_dtype)
+    dgamma = None if saved.gamma_dtype is None else sums[1].astype(saved.gamma_dtype)
+    dbeta = None if saved.beta_dtype is None else sums[0].astype(saved.beta_dtype)
     return dgamma, dbeta

@@ -15,6 +15,8 @@ from .timing import Table, run_python, told
 MEGABYTE = 2**20
 SMALLEST, LARGEST = 12, 22  # powers of two: elements
 
+MEMORY = ("forward MiB", "backward MiB", "saved MiB")
+
 POINT = ("-m", "properties.benchmarks.growth_point")
 
 
@@ -38,7 +40,7 @@ def growth(quick: bool, largest: int = LARGEST) -> Iterator[Table]:
         "channels (64 values in each)": [(64, (1 << k) // 64) for k in powers],
         "channels (4 values in each)": [(4, (1 << k) // 4) for k in powers if k <= LARGEST],
     }
-    columns = ("n", "channels", "forward ns", "backward ns", "forward MiB", "backward MiB")
+    columns = ("n", "channels", "forward ns", "backward ns", *MEMORY)
     for way, sizes in ways.items():
         table = Table(
             f"bn, float32, against {way}: time per element, memory beyond inputs and outputs",
@@ -48,7 +50,8 @@ def growth(quick: bool, largest: int = LARGEST) -> Iterator[Table]:
             with told(f"growth: n={n}, channels={c}"):
                 found = measured("layer", n, c)
             times = [1e9 * found[name] / (n * c) for name in ("forward", "backward")]
-            spare = [found[f"{name}_beyond"] / MEGABYTE for name in ("forward", "backward")]
+            held = ("forward_beyond", "backward_beyond", "saved")
+            spare = [found[name] / MEGABYTE for name in held]
             table.rows.append((n, c, *times, *spare))
         yield table
 
