@@ -54,6 +54,11 @@ class Precision:
             return 0.0
         return (math.ceil(math.log2(n)) if self.pairwise else n - 1) * self.sum_u
 
+    @property
+    def store(self) -> float:
+        """The relative radius of storing a sum that was held in more bits than the rest."""
+        return self.u if self.sum_u < self.u else 0.0
+
     def magnitude(self, value: Any) -> Any:
         """Return u * |value|, infinite beyond the largest finite number."""
         return self.of_size(np.abs(value))

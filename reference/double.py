@@ -6,12 +6,12 @@ arithmetic" (2017). Sums are taken in slices that add without rounding (Rump, Og
 "Accurate floating-point summation", 2008), and what remains is below the pair's own last bit.
 
 Most of the time goes into NumPy's calls, not into their numbers: a pair that is one float64 says so
-and is spared the work on its empty half, and the two halves of a factor are split off once.
+and is spared the work on its empty half, what a number is split into is kept with it, and only sums
+that may cancel bring a pair back to where its first number is the nearest float64.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 _SPLITTER = np.array(2.0**27 + 1)  # as arrays: NumPy takes them faster than floats
 _ZERO = np.array(0.0)
-_FEW = 256  # numbers up to which Python adds them faster than NumPy slices them
+_FEW = 1 << 12  # rows up to which two slices leave less than 2**-104 of the largest term
 
 
 def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -36,17 +36,19 @@ def _fast_two_sum(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 class DoubleDouble:
-    """An array hi + lo with |lo| at most half an ulp of hi; magnitudes between 1e-140 and 1e140.
+    """An array hi + lo with |lo| at most some ulp of hi; magnitudes between 1e-140 and 1e140.
 
     rest is lo, or None where the number is hi alone.
     """
 
-    __slots__ = ("_halves", "hi", "rest")
+    __slots__ = ("_halves", "_quotient", "_top", "hi", "rest")
     __array_ufunc__ = None
 
     def __init__(self, hi: Array, lo: Array | None = None) -> None:
         self.hi, self.rest = hi, lo
         self._halves: tuple[Array, Array] | None = None
+        self._top: Array | None = None
+        self._quotient: tuple[DoubleDouble, DoubleDouble] | None = None
 
     @property
     def lo(self) -> Array:
@@ -55,6 +57,19 @@ class DoubleDouble:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.hi.shape
+
+    @property
+    def rounded(self) -> Array:
+        """The nearest float64."""
+        return self.hi if self.rest is None else np.asarray(self.hi + self.rest)
+
+    @property
+    def top(self) -> Array:
+        """The largest magnitude of each column of hi, (1, c)."""
+        if self._top is None:
+            size = np.abs(self.hi)
+            self._top = np.maximum.reduce(size, axis=0, keepdims=True, initial=0.0)
+        return self._top
 
     @property
     def halves(self) -> tuple[Array, Array]:
@@ -92,34 +107,44 @@ class DoubleDouble:
 
     def __mul__(self, other: DoubleDouble) -> DoubleDouble:
         p, e = other._product(self.hi, self.halves)
-        if self.rest is None and other.rest is None:
-            return DoubleDouble(p, e)
-        cross = None if other.rest is None else self.hi * other.rest
+        if other.rest is not None:
+            e = e + self.hi * other.rest
         if self.rest is not None:
-            late = self.rest * other.hi
-            cross = late if cross is None else cross + late
-        return DoubleDouble(*_fast_two_sum(p, e + cross))
+            e = e + self.rest * other.hi
+        return DoubleDouble(p, e)
 
     def __truediv__(self, other: DoubleDouble | int) -> DoubleDouble:
         if isinstance(other, int):
-            other = pair(np.float64(other))
+            return self._share(other)
+        if self._quotient is None or self._quotient[0] is not other:
+            self._quotient = other, self._divided(other)
+        return self._quotient[1]
+
+    def _divided(self, other: DoubleDouble) -> DoubleDouble:
         q = DoubleDouble(self.hi / other.hi)
         p, e = other._product(q.hi, q.halves)
-        rest = (self.hi - p) - e
+        left = (self.hi - p) - e
         if other.rest is not None:
-            lo = 0.0 if self.rest is None else self.rest
-            rest = rest + (lo - q.hi * other.rest)
-        elif self.rest is not None:
-            rest = rest + self.rest
-        return DoubleDouble(*_fast_two_sum(q.hi, rest / other.hi))
+            left = left - q.hi * other.rest
+        return self._corrected(q, left, other.hi)
+
+    def _share(self, n: int) -> DoubleDouble:
+        """Return the n-th part: the halves of a quotient times n, below 2**27, are exact."""
+        q = DoubleDouble(self.hi / n)
+        high, low = q.halves
+        return self._corrected(q, (self.hi - high * n) - low * n, n)
+
+    def _corrected(self, q: DoubleDouble, left: Any, divisor: Any) -> DoubleDouble:
+        """Return q with what it left of hi, and with rest, divided too."""
+        if self.rest is not None:
+            left = left + self.rest
+        return DoubleDouble(q.hi, left / divisor)
 
     def root(self) -> DoubleDouble:
         s = DoubleDouble(np.sqrt(self.hi))
         p, e = s._product(s.hi, s.halves)
-        rest = (self.hi - p) - e
-        if self.rest is not None:
-            rest = rest + self.rest
-        return DoubleDouble(*_fast_two_sum(s.hi, rest / np.where(s.hi > 0, s.hi + s.hi, 1.0)))
+        left = (self.hi - p) - e
+        return self._corrected(s, left, np.where(s.hi > 0, s.hi + s.hi, 1.0))
 
     def repeat_rows(self, n: int) -> DoubleDouble:
         return DoubleDouble(
@@ -127,37 +152,34 @@ class DoubleDouble:
         )
 
     def sum(self, axis: int = 0, keepdims: bool = True) -> DoubleDouble:
-        """Return the sum over the rows, (1, c), to 2**-104 of its largest term, and often exactly.
+        """Return the sum over the rows, (1, c), to n**2 * 2**-106 of the largest, often exactly.
 
-        What a number keeps when a power of two sigma is added and taken away is a slice. Sigma is
-        so large that m slices add without rounding, and what is left of each is below
-        2**-53 * sigma; only the sum of what no slice holds is rounded.
+        What a number keeps when a large sigma is added and taken away is a slice. Sigma is so large
+        that n slices add without rounding, and what is left of each is below 2**-52 * sigma; only
+        the sum of what no slice holds is rounded.
         """
-        left = self.hi if self.rest is None else np.concatenate([self.hi, self.rest])  # (m, c)
-        if left.size <= _FEW:
-            return _exact_sum(left)
-        bits = left.shape[0].bit_length()  # m < 2**bits
-        top = np.maximum.reduce(np.abs(self.hi), axis=0, keepdims=True, initial=0.0)  # (1, c)
-        sigma = np.ldexp(1.0, np.frexp(top)[1] + bits)  # (1, c), more than m * top
+        left, late, few = self.hi, self.rest, self.shape[0] < _FEW
+        if late is not None and not few:
+            left, late = np.concatenate([left, late]), None
+        bits = left.shape[0].bit_length()  # n < 2**bits
+        sigma = _repeated(self.top * 2.0 ** (bits + 1), len(left))  # (n, c), over twice n * top
         slices = []
-        for _ in range(2 if bits <= 13 else 3):  # then m * m * 2**-53 * sigma < 2**-104 * top
-            part = (left + sigma) - sigma  # (m, c)
+        for _ in range(2 if few else 3):
+            part = (left + sigma) - sigma  # (n, c)
             left = left - part
-            slices.append(np.add.reduce(part, axis=0, keepdims=True))  # (1, c)
-            sigma = sigma * 2.0 ** (bits - 53)
-        high, low = slices[0], np.add.reduce(left, axis=0, keepdims=True)  # (1, c)
-        for part in slices[1:]:
-            high, e = _two_sum(high, part)
+            slices.append(_add_rows(part))
+            sigma = sigma * 2.0 ** (bits - 51)
+        high, low = slices[0], _add_rows(left)  # (1, c)
+        if late is not None:
+            low = low + _add_rows(late)
+        for part in slices[1:]:  # high is a multiple of part's last bit: a fast sum is exact
+            high, e = _fast_two_sum(high, part)
             low = low + e
-        return DoubleDouble(*_two_sum(high, low))
+        return DoubleDouble(*_fast_two_sum(high, low))
 
 
-def _exact_sum(a: Array) -> DoubleDouble:
-    """Return the sum over the rows, exact but for one rounding to a pair: the faster for few."""
-    columns = a.T.tolist()
-    high = [math.fsum(column) for column in columns]
-    low = [math.fsum([*column, -s]) for column, s in zip(columns, high, strict=True)]
-    return DoubleDouble(np.array([high]), np.array([low]))
+def _add_rows(a: Array) -> Array:
+    return np.asarray(np.add.reduce(a, axis=0, keepdims=True))  # (1, c)
 
 
 def _repeated(row: Array, n: int) -> Array:

@@ -62,7 +62,8 @@ class Placed:
 
 def operation(node: Node) -> str:
     """Return the function of `reference.graph` that made a node, empty for an input."""
-    return str(node.pullbacks[0].__qualname__).partition(".")[0] if node.pullbacks else ""
+    name = node.pullbacks[0].__qualname__ if node.pullbacks else ""
+    return str(name).partition(".")[0].lstrip("_")
 
 
 def example() -> Forward:

@@ -95,26 +95,34 @@ def multiply(a: Node, b: Node) -> Node:
 
 
 def divide(a: Node, b: Node) -> Node:
-    """Return q = a / b; a gets g / b and b gets -g q / b."""
-    q = Node(a.value / b.value, (a, b))
-    pullbacks = (lambda g: divide(g, b), lambda g: negative(divide(multiply(g, q), b)))
-    return _with(q, pullbacks)
+    """Return q = a / b; a gets g / b and b gets -(g / b) q."""
+    return _divide(a.value / b.value, a, b)
+
+
+def _divide(value: Any, a: Node, b: Node) -> Node:
+    def pullback(g: Node) -> Node:
+        q = _divide(value, a, b)  # made anew: a node that held itself would outlive its users
+        return negative(multiply(divide(g, b), q))
+
+    return Node(value, (a, b), (lambda g: divide(g, b), pullback))
 
 
 def square(a: Node) -> Node:
-    """Return a squared; the parent gets 2 a g."""
-    return Node(a.value * a.value, (a,), (lambda g: multiply(g, add(a, a)),))
+    """Return a squared; the parent gets 2 g a."""
+    return Node(a.value * a.value, (a,), (lambda g: multiply(add(g, g), a),))
 
 
 def root(a: Node) -> Node:
     """Return s, the square root of a; the parent gets g / (2 s)."""
-    s = Node(_root_of(a.value), (a,))
-    return _with(s, (lambda g: divide(g, add(s, s)),))
+    return _root(_root_of(a.value), a)
 
 
-def _with(node: Node, pullbacks: tuple[Callable[[Node], Node], ...]) -> Node:
-    node.pullbacks = pullbacks  # a pullback may name its own node's value
-    return node
+def _root(value: Any, a: Node) -> Node:
+    def pullback(g: Node) -> Node:
+        s = _root(value, a)  # made anew, as above
+        return divide(g, add(s, s))
+
+    return Node(value, (a,), (pullback,))
 
 
 def gradients(outputs: Sequence[tuple[Node, Node]], inputs: Sequence[Node]) -> list[Node | None]:

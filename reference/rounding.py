@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from . import forms
+from . import forms, local
 from .ball import Ball, Precision
 from .double import Array
 from .float64 import Reference
+from .local import Flow, flow_of, largest_of, mean_rows, size_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,6 @@ class Spread:
     mean: Array
     var: Array
     rstd: Array
-
-
-def _mean(a: Array) -> Array:
-    return np.asarray(np.add.reduce(a, axis=0, keepdims=True) / a.shape[0])
 
 
 def _checked(value: Array, n: int, largest: float) -> Array:
@@ -48,19 +45,19 @@ def statistics_spread(x: Array, ref: Reference, eps: float, p: Precision) -> Spr
         p: the precision of the implementation.
     """
     n = x.shape[0]
-    order, store = p.terms(n), p.u if p.sum_u < p.u else 0.0
-    size, center = _checked(_mean(np.abs(x)), n, p.largest), np.abs(ref.mean)  # (1, c)
-    off = np.abs(ref.xc)  # (n, c)
-    around = _mean(off)  # (1, c)
+    order, store = p.terms(n), p.store
+    size = _checked(mean_rows(ref.memo(size_of, x, None)), n, p.largest)  # (1, c)
+    center, around = np.abs(ref.mean), mean_rows(ref.memo(size_of, ref.xc, None))  # (1, c)
+    furthest = ref.memo(largest_of, ref.xc, None)  # (1, c)
     steps = math.ceil(math.log2(n)) if n > 1 else 0
-    chain = around + np.minimum((1 + steps) * around, off.max(axis=0, keepdims=True))
+    chain = around + np.minimum((1 + steps) * around, furthest)
     pivot = np.abs(x - x[:1])  # (n, c)
-    to_pivot = _checked(_mean(pivot), n, p.largest)
+    to_pivot = _checked(mean_rows(pivot), n, p.largest)
     two_pass = order * size + (2 * p.sum_u + store) * center  # (40)
     shifted = (p.u + order + 2 * p.sum_u) * to_pivot + p.u * center
     merged = (order + p.sum_u) * size + 4 * p.u * chain + store * center
     mean = np.maximum(np.maximum(two_pass, shifted), merged) + (n + 2) * p.eta  # (41)
-    farthest = _checked((2 * off.max(axis=0, keepdims=True)) ** 2, 1, p.largest)  # of two chunks
+    farthest = _checked((2 * furthest) ** 2, 1, p.largest)  # of two chunks
     var = _variance_spread(n, ref.var, mean, chain, pivot, to_pivot, ref.xc[:1], p)
     var = np.where(np.isfinite(farthest), var, np.inf)
     return Spread(mean, var, rstd_spread(ref.var, var, eps, p))
@@ -80,7 +77,7 @@ def _variance_spread(
     order = p.terms(n) + 2 * p.sum_u + 3 * p.u
     two_pass = order * (var + mean**2) + mean**2
     merged = (order + 2 * p.u) * var + 4 * mean * chain + mean**2
-    pivot_square = _checked(_mean(pivot * pivot), n, p.largest)
+    pivot_square = _checked(mean_rows(pivot * pivot), n, p.largest)
     shift = (p.u + p.terms(n) + 2 * p.sum_u) * to_pivot
     shifted = order * pivot_square + (2 * np.abs(pivot_off) + shift) * shift
     shifted = shifted + p.u * (pivot_off**2 + var)
@@ -103,9 +100,10 @@ def _widest(results: Sequence[Ball]) -> Any:
     return radius
 
 
-def _balls(ref: Reference, p: Precision, *values: Array) -> list[Ball]:
-    """Return exact values as balls, the same each time: what was computed from them is kept."""
-    return [ref.memo(_exact_ball, value, p) for value in values]
+def _run(of: Sequence[forms.Form], ref: Reference, p: Precision, *values: Array) -> Any:
+    """Return the radius of the widest form over balls: what was computed from them is kept."""
+    balls = [ref.memo(_exact_ball, value, p) for value in values]
+    return _widest([form(*balls) for form in of])
 
 
 def _exact_ball(value: Array, p: Precision) -> Ball:
@@ -116,12 +114,13 @@ def output_radius(
     x: Array, ref: Reference, gamma: Array, beta: Array, spread: Spread, p: Precision
 ) -> Array:
     """Return the radius of y, (n, c).  # (44)"""
-    moved = (
-        np.abs(gamma) * ref.rstd * (np.abs(ref.xc) * spread.rstd + spread.mean * (1 + spread.rstd))
-    )
-    arguments = _balls(ref, p, x, gamma, beta, ref.mean, ref.rstd)
-    local = _widest([form(*arguments) for form in forms.OUTPUT])
-    return np.asarray(p.stored(ref.y, moved * _stretch(x, ref, p) + local))
+    scale = np.abs(gamma) * ref.rstd * _stretch(x, ref, p)
+    by_rstd = ref.memo(size_of, ref.xc, None) * (scale * spread.rstd)  # (n, c)
+    moved = by_rstd + scale * spread.mean * (1 + spread.rstd)  # (n, c)
+    roundings = local.output(x, gamma, beta, ref, p)
+    if roundings is None:
+        roundings = _run(forms.OUTPUT, ref, p, x, gamma, beta, ref.mean, ref.rstd)
+    return np.asarray(p.stored(ref.y, moved + roundings))
 
 
 def _slack(n: int, p: Precision) -> float:
@@ -131,12 +130,8 @@ def _slack(n: int, p: Precision) -> float:
 
 def _stretch(x: Array, ref: Reference, p: Precision) -> Array:
     """Return by how much a form's own roundings enlarge what the statistics move, (1, c)."""
-    largest = ref.memo(_largest, x, None)  # (1, c)
+    largest = ref.memo(largest_of, x, None)  # (1, c)
     return np.asarray(1 + _slack(x.shape[0], p) + 4 * p.u * largest * ref.rstd)
-
-
-def _largest(a: Array, _: None) -> Array:
-    return np.asarray(np.abs(a).max(axis=0, keepdims=True))
 
 
 def moved_linear(
@@ -146,36 +141,50 @@ def moved_linear(
 
     A sum that is zero in exact arithmetic leaves its roundings: hence the slack beside |mean(v)|.
     """
-    off, xhat = spread.mean * ref.rstd, np.abs(ref.xhat)
-    mean_v, along = _mean(v), np.abs(_mean(v * ref.xhat))  # (1, c)
-    stray = np.abs(mean_v) + _slack(x.shape[0], p) * _mean(np.abs(v))
-    by_rstd = spread.rstd * (np.abs(v - mean_v) + 3 * xhat * along)
-    by_mean = off * (along + (xhat + off) * stray)
+    flow, xhat = ref.memo(flow_of, v, ref.xhat), ref.memo(size_of, ref.xhat, None)
+    off, along = spread.mean * ref.rstd, np.abs(flow.along)  # (1, c)
+    stray = np.abs(flow.mean) + _slack(x.shape[0], p) * flow.mean_size
+    by_rstd = spread.rstd * (flow.centred + xhat * (3 * along))
+    by_mean = off * along + (xhat + off) * (off * stray)
     growth = (1 + spread.rstd) ** 3 * _stretch(x, ref, p)
-    return np.asarray(np.abs(gamma) * ref.rstd * growth * (by_rstd + by_mean))
+    return np.asarray((by_rstd + by_mean) * (np.abs(gamma) * ref.rstd * growth))
 
 
 def gradient_radii(
     x: Array, dy: Array, ref: Reference, gamma: Array, spread: Spread, p: Precision
 ) -> dict[str, Array]:
     """Return the radii of dx (n, c), dgamma and dbeta (1, c) in training.  # (45)"""
+    flow = ref.memo(flow_of, dy, ref.xhat)
     moved = moved_linear(dy, x, gamma, ref, spread, p)
-    arguments = _balls(ref, p, dy, x, gamma, ref.mean, ref.rstd)
-    local = _widest([form(*arguments) for form in forms.INPUT_GRADIENT])
-    return {"dx": p.stored(ref.dx, moved + local), **parameter_radii(x, dy, ref, spread, p)}
+    roundings = local.gradients(x, flow, gamma, ref, p)
+    if roundings is None:
+        of_x = _run(forms.INPUT_GRADIENT, ref, p, dy, x, gamma, ref.mean, ref.rstd)
+        parameters = parameter_radii(x, dy, ref, spread, p)
+    else:
+        of_x, of_gamma = roundings
+        parameters = _parameters(x, flow, ref, spread, of_gamma, p)
+    return {"dx": p.stored(ref.dx, moved + of_x), **parameters}
 
 
 def parameter_radii(
     x: Array, dy: Array, ref: Reference, spread: Spread, p: Precision
 ) -> dict[str, Array]:
     """Return the radii of dgamma and dbeta, (1, c), in training and inference."""
-    off = spread.mean * ref.rstd * (1 + spread.rstd)
-    size = np.abs(dy).sum(axis=0, keepdims=True)
-    stray = np.abs(ref.dbeta) + _slack(x.shape[0], p) * size
-    moved = (spread.rstd * np.abs(ref.dgamma) + off * stray) * _stretch(x, ref, p)
-    arguments = _balls(ref, p, dy, x, ref.mean, ref.rstd)
-    local = _widest([form(*arguments) for form in forms.GAMMA_GRADIENT])
-    return {"dgamma": moved + local, "dbeta": arguments[0].sum().radius + p.eta}
+    of_gamma = _run(forms.GAMMA_GRADIENT, ref, p, dy, x, ref.mean, ref.rstd)
+    return _parameters(x, ref.memo(flow_of, dy, ref.xhat), ref, spread, of_gamma, p)
+
+
+def _parameters(
+    x: Array, dy: Flow, ref: Reference, spread: Spread, of_gamma: Array, p: Precision
+) -> dict[str, Array]:
+    """Return the radii of dgamma and dbeta from the roundings of the former, (1, c)."""
+    n, off = x.shape[0], spread.mean * ref.rstd * (1 + spread.rstd)
+    size = n * dy.mean_size
+    of_beta = p.terms(n) * size + p.store * np.abs(ref.dbeta) + p.eta
+    stray = np.abs(ref.dbeta) + _slack(n, p) * size
+    by_rstd = np.fmax(spread.rstd * np.abs(ref.dgamma), 0)  # also where infinity meets zero
+    moved = (by_rstd + off * stray) * _stretch(x, ref, p)
+    return {"dgamma": moved + of_gamma, "dbeta": np.where(size > p.largest, np.inf, of_beta)}
 
 
 def eval_spread(var: Array, eps: float, p: Precision) -> Spread:

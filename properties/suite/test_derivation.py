@@ -7,6 +7,7 @@ share no code but Python's fractions.
 
 from __future__ import annotations
 
+import inspect
 import random
 import re
 import shlex
@@ -523,7 +524,7 @@ def test_equation_34_equal_batches(momentum: Fraction) -> None:
         same(running, momentum**k * start + (1 - momentum**k) * value, f"running after {k}")
 
 
-# --- rounding: (40) to (45) ----------------------------------------------------------------------
+# --- rounding: (40) to (48) ----------------------------------------------------------------------
 
 U = Fraction(1, 2**24)  # of float32
 WIDE = pytest.mark.parametrize("centre", [0.0, 3.0, 1000.0])  # mean/sd of the batches below
@@ -703,6 +704,80 @@ def test_equation_45_how_dx_moves(form: Any, n: int) -> None:
     assert exceeded or n == 2, "the bound leaves more room than the variance path takes"
 
 
+def at_exact_statistics(n: int, seed: int) -> dict[str, Any]:
+    """A batch of float32 numbers, (n, 1), whose mean and rstd are float32 numbers too."""
+    rng = np.random.default_rng([n, seed])
+    centre, half = np.float32(rng.normal()), rng.normal(size=n // 2).astype(np.float32)
+    half = (centre + half) - centre  # what is left of it in centre + half, and in centre - half
+    x = np.concatenate([centre + half, centre - half, [centre] * (n % 2)]).reshape(n, 1)
+    found = {"x": x, "dy": rng.normal(size=(n, 1)), "mean": centre, "rstd": rng.normal() ** 2}
+    found |= {"gamma": rng.normal(), "beta": rng.normal()}
+    return {name: np.atleast_2d(a).astype(np.float32) for name, a in found.items()}
+
+
+def local_widths(b: dict[str, Any]) -> dict[str, Any]:
+    """(46), (47) and (48) as typed in derivation.md, each form by its name, in rationals."""
+    n, u, s = len(b["x"]), U, (len(b["x"]) - 1) * U
+    x, dy, centre, rstd, gamma = b["x"], b["dy"], b["mean"], b["rstd"], b["gamma"]
+    xc, a = x - centre, abs(gamma) * rstd
+    xhat = xc * rstd
+    m, q = mean(dy), mean(dy * xhat)
+    dx, y = gamma * rstd * (dy - m - xhat * q), gamma * xhat + b["beta"]
+    d, e, v = s * mean(abs(dy)), s * mean(abs(dy * xhat)), u * (1 + s) * mean(abs(dy * xhat))
+    folded = 2 * u * a * (abs(x) + abs(centre)) + u * abs(b["beta"] - gamma * rstd * centre)
+    means = u * abs(dy - m) + abs(xhat) * (e + 3 * v + 5 * u * abs(q)) + d + 2 * u * abs(m)
+    sums = u * abs(dy - m) + u * abs(dy) + abs(xhat) * (e + 3 * v + 3 * u * abs(q)) + d
+    linear = 2 * u * abs(dy) + u * abs(dy - x * rstd * q) + u * abs(centre * rstd * q - m) + d
+    linear = linear + (abs(x) + abs(centre)) * rstd * (e + 2 * v + 7 * u * abs(q)) + 4 * u * abs(m)
+    w = 2 * u * abs(dy) + u * abs(dy - xhat * q) + abs(xhat) * (e + 3 * v + 10 * u * abs(q))
+    nodes = w + (1 + s) * mean(w) + s * mean(abs(dy - xhat * q)) + 2 * u * abs(m)
+    return {
+        "output_direct": u * abs(y) + 3 * u * a * abs(xc),
+        "output_folded": u * abs(y) + folded,
+        "gamma_gradient_direct": n * (e + 3 * v),
+        "gamma_gradient_late": n * (e + 2 * v + u * abs(q)),
+        "input_gradient_means": 3 * u * abs(dx) + a * means,
+        "input_gradient_sums": 5 * u * abs(dx) + a * sums,
+        "input_gradient_linear": u * abs(dx) + a * linear,
+        "input_gradient_nodes": u * abs(dx) + a * nodes,
+    }
+
+
+def largest_share(form: Any, n: int) -> Fraction:
+    """The largest error of a form in float32 at exact statistics, as a multiple of its width."""
+    largest = Fraction(0)
+    for seed in range(40):
+        batch = at_exact_statistics(n, seed)
+        exactly = {k: np.vectorize(Fraction, [object])(a.astype(float)) for k, a in batch.items()}
+        names = inspect.signature(form).parameters
+        got, wanted = (form(*(b[name] for name in names)) for b in (batch, exactly))
+        assert got.dtype == np.float32
+        error = abs(np.vectorize(Fraction, [object])(got.astype(float)) - wanted)
+        largest = max(largest, (error / local_widths(exactly)[form.__name__]).max())
+    return largest / (1 + 32 * U)
+
+
+@sizes
+@pytest.mark.parametrize("form", forms.OUTPUT)
+def test_equation_46_roundings_of_y(form: Any, n: int) -> None:
+    """(46) At exact statistics a form of y is off by that much at most; a quarter would not do."""
+    assert Fraction(1, 4) < largest_share(form, n) <= 1
+
+
+@sizes
+@pytest.mark.parametrize("form", forms.GAMMA_GRADIENT)
+def test_equation_47_roundings_of_dgamma(form: Any, n: int) -> None:
+    """(47) At exact statistics a form of dgamma is off by that much at most, not by a tenth."""
+    assert Fraction(1, 10) < largest_share(form, n) <= 1
+
+
+@sizes
+@pytest.mark.parametrize("form", forms.INPUT_GRADIENT)
+def test_equation_48_roundings_of_dx(form: Any, n: int) -> None:
+    """(48) At exact statistics a form of dx is off by that much at most; a tenth would not do."""
+    assert Fraction(1, 10) < largest_share(form, n) <= 1
+
+
 # --- the document ----------------------------------------------------------------------------
 
 COURSE = Path(str(reference.__file__)).with_name("derivation.md").read_text(encoding="utf-8")
@@ -713,7 +788,7 @@ def test_every_numbered_equation_has_its_test() -> None:
     printed = [int(number) for number in re.findall(r"^ {4}\((\d+)\)", COURSE, re.MULTILINE)]
     names = [name for name in globals() if name.startswith("test_equation_")]
     tested = [int(name.split("_")[2]) for name in names]
-    assert printed == [*range(1, 35), *range(40, 46)], f"derivation.md numbers {printed}"
+    assert printed == [*range(1, 35), *range(40, 49)], f"derivation.md numbers {printed}"
     assert tested == printed, f"tests for {tested}, equations {printed}"
     for name in names:
         docstring = globals()[name].__doc__

@@ -11,6 +11,8 @@ from reference.double import DoubleDouble, pair
 from reference.float64 import reference_eval, reference_train
 
 SCALE = 2**260
+X_THAT_CANCELS = (3, 1, 3, 0, -2, 2, 0)  # with a mean that is none of them, and sums of zero:
+DY_THAT_CANCELS = (1, 0, -1, -1, 0, 1, 0)
 
 
 def root(value: Fraction) -> Fraction:
@@ -95,6 +97,27 @@ def compare(ref, want):
             error = abs(Fraction(float(value[index])) - exact_value[index])
             allowed = Fraction(float(bound[index])) + Fraction(5e-324)
             assert error <= allowed, f"{name}{index}: off by {float(error)}, bound {bound[index]}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sums_that_vanish_leave_no_more_than_their_bound(seed):
+    """Where all terms of an element are zero, what the column's sums leave is within the bound."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(7)
+    x = 0.1 * np.array(X_THAT_CANCELS)[rows, None]
+    dy = 0.3 * np.array(DY_THAT_CANCELS)[rows, None]
+    gamma, beta = np.array([[0.7]]), np.zeros((1, 1))
+    ref = reference_train(x, dy, gamma, beta, 1e-3)
+    compare(ref, truth(x, dy, gamma, beta, 1e-3))
+    assert np.min(ref.bound["dx"] / np.max(ref.bound["dx"])) < 2.0**-30
+
+
+def test_eps_below_what_can_be_told_leaves_nothing_known():
+    """Beside a constant of 9e144 an eps of 0.01 is lost: what hangs on it has no finite bound."""
+    x, dy = np.full((2, 1), 9e144), np.array([[-1.0], [4.0]])
+    ref = reference_train(x, dy, np.ones(1), np.zeros(1), 0.01)
+    assert all(np.isinf(ref.bound[name]).all() for name in ("rstd", "xhat", "y", "dx", "dgamma"))
+    assert all(np.isfinite(ref.bound[name]).all() for name in ("mean", "var", "xc", "dbeta"))
 
 
 def test_bound_catches_a_wrong_reference():
