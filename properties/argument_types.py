@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+DATABASE: dict[str, Any] = {
+    "default": "",
+    "metavar": "WHERE",
+    "help": "share examples: a folder, redis://HOST:PORT, or both with a comma between",
+}  # of `--database`
 
 
 def positive(text: str) -> int:

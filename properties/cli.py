@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .argument_types import positive, seconds, seed_number
+from .argument_types import DATABASE, positive, seconds, seed_number
+from .signals import status_of, terminable
 
 if TYPE_CHECKING:
     from .contract import Target
@@ -28,10 +28,6 @@ class _Parser(argparse.ArgumentParser):
         one = one.replace("ignored explicit argument", "expected no value, not")
         one = one if len(one) <= LONGEST else f"{one[:LONGEST]}…"
         self.exit(2, f"{self.prog}: {one}; see {self.prog} --help\n")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived; like an interrupt it is nobody's to catch, not even in a target's call."""
 
 
 def parser(wanted: str | None = None) -> argparse.ArgumentParser:
@@ -63,6 +59,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     run.add_argument(
         "--jobs", type=positive, default=1, metavar="N", help="processes, with equal results (1)"
     )
+    run.add_argument("--database", **DATABASE)
     run.add_argument(
         "--in-process", action="store_true", help="call the target here, not in its own process"
     )
@@ -152,6 +149,7 @@ def _complain(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from .contract import TargetError
+    from .database import absolute, opened
     from .expectations import read
     from .invariants import INVARIANTS
 
@@ -164,18 +162,19 @@ def _run(args: argparse.Namespace) -> int:
         return _complain(f"--json={args.json}: expected a file in a folder that exists")
     seed = _random_seed() if args.seed is None else args.seed
     names = [name for name in INVARIANTS if name in args.only] if args.only else list(INVARIANTS)
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        registry = read()
-        target = _quietly_found(args)
-        return _Run(args, target, names, seed, registry).all()
-    except TargetError as error:
-        return _complain(str(error))
-    except Terminated:
-        return 143
-    finally:
-        _end_processes()
-        signal.signal(signal.SIGTERM, previous)
+    with terminable():
+        try:
+            registry = read()
+            database = opened(args.database)
+            args.database = absolute(args.database)
+            target = _quietly_found(args)
+            return _Run(args, target, names, seed, registry, database).all()
+        except TargetError as error:
+            return _complain(str(error))
+        except KeyboardInterrupt as stop:
+            return status_of(stop)
+        finally:
+            _end_processes()
 
 
 def _quietly_found(args: argparse.Namespace) -> Target:
@@ -236,15 +235,22 @@ class _Run:
     """One run of a target: results as they come, and what is known when it is cut short."""
 
     def __init__(
-        self, args: argparse.Namespace, target: Target, names: list[str], seed: int, registry: Any
+        self,
+        args: argparse.Namespace,
+        target: Target,
+        names: list[str],
+        seed: int,
+        registry: Any,
+        database: Any,
     ) -> None:
         self.args, self.target, self.names, self.seed = args, target, names, seed
-        self.registry, self.examples = registry, args.examples
+        self.registry, self.database, self.examples = registry, database, args.examples
         self.results: list[Result] = []
         self.done = self.ticks = 0
         self.progress = sys.stderr.isatty()
 
     def all(self) -> int:
+        from .contract import TargetError
         from .report import conventions_text, exit_status, header
 
         _tell_killed_runs()
@@ -253,10 +259,11 @@ class _Run:
         cut = 0
         try:
             self._each()
-        except Terminated:
-            cut = 143
-        except KeyboardInterrupt:
-            cut = 130
+        except KeyboardInterrupt as stop:
+            cut = status_of(stop)
+        except TargetError as error:  # a worker or a database that is lost
+            self._clear()
+            cut = _complain(str(error))
         self._finish(cut != 0)
         if not cut:
             _forget_killed_runs()
@@ -300,11 +307,12 @@ class _Run:
             from .jobs import Task, spread
 
             task = Task(
-                self.target.spec, _limits(self.args), tuple(self.registry), examples, self.seed
-            )
+                self.target.spec, _limits(self.args), tuple(self.registry), examples, self.seed,
+                self.args.database,
+            )  # fmt: skip
             yield from spread(task, self.names, self.args.jobs)
             return
-        options = {"examples": examples, "seed_number": self.seed}
+        options = {"examples": examples, "seed_number": self.seed, "database": self.database}
         for name in self.names:
             self.ticks = 0
             yield name, held(self.target, name, self.registry, tick=self._tick(name), **options)
@@ -328,7 +336,9 @@ class _Run:
         self._clear()
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:
-                text = failure_text(result, self.target, self.seed, self.examples)
+                text = failure_text(
+                    result, self.target, self.seed, self.examples, self.args.database
+                )
                 print(f"\n{text}")
             elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
                 print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
@@ -354,16 +364,13 @@ class _Run:
         if self.args.json is None:
             return 0
         complete = self.done == len(self.names)
-        content = document(self.target, self.results, self.seed, self.examples, complete)
+        run = self.target, self.results, self.seed, self.examples
+        content = document(*run, complete, self.args.database)
         try:
             write_json(self.args.json, content)
         except OSError as error:
             return _complain(f"--json={self.args.json}: {error.strerror or error}")
         return 0
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise Terminated
 
 
 if __name__ == "__main__":

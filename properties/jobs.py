@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing.connection import Connection
 from typing import Any
 
 from .contract import Target, TargetError
+from .database import once
 from .expectations import Expectation, held
 from .invariants import INVARIANTS
-from .isolate import trace
 from .isolate.limits import Limits
 from .probe import find
 from .run import Result
+from .workers import workers
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Task:
     """What a worker is to find: the target, and how it is exercised.
 
     limits is None where the target is called in the worker itself; registry holds the failures
-    that are expected.
+    that are expected; database is as `database.opened` reads it.
     """
 
     spec: str
@@ -38,6 +33,7 @@ class Task:
     registry: tuple[Expectation, ...]
     examples: int
     seed: int
+    database: str = ""
 
 
 def spread(task: Task, names: Sequence[str], jobs: int) -> Iterator[tuple[str, list[Result]]]:
@@ -51,7 +47,7 @@ def spread(task: Task, names: Sequence[str], jobs: int) -> Iterator[tuple[str, l
     Raises:
         TargetError: a worker cannot load the target, or died.
     """
-    with _workers(jobs) as executor:
+    with workers(jobs) as executor:
         # those that take longest begin first, so that no worker waits for the last of them alone
         early = sorted(names, key=lambda name: -INVARIANTS[name].weight)
         asked: dict[str, Future[list[Result]]] = {n: executor.submit(_one, task, n) for n in early}
@@ -66,65 +62,7 @@ def spread(task: Task, names: Sequence[str], jobs: int) -> Iterator[tuple[str, l
             yield name, [replace(r, invariant=INVARIANTS[name]) for r in found]
 
 
-@contextlib.contextmanager
-def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(theirs,))
-    cut: list[int | None] = []
-    try:
-        with _interrupts_ignored():  # the workers leave them to us from their first moment
-            for _ in range(jobs):
-                executor.submit(int)
-        yield executor
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            cut = [child.pid for child in multiprocessing.active_children()]
-        ours.close()  # a worker in the middle of an invariant ends at once
-        raise
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-        ours.close()
-        theirs.close()
-        for pid in cut:  # a worker may have been about to begin a call
-            for path in trace.FOLDER.glob(f"call-{pid}-*.bin"):
-                path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 # --- in a worker ---------------------------------------------------------------------------------
-
-
-def _begin(theirs: Connection) -> None:
-    """Leave interrupts to the parent, and end when it closes its end or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_until_closed, args=(theirs,), daemon=True).start()
-
-
-def _until_closed(theirs: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        theirs.recv_bytes()
-    _close()
-    os._exit(1)
-
-
-def _close() -> None:
-    """End the target's process, and remove the file of its last call."""
-    from .isolate.remote import close_all
-
-    close_all()
 
 
 @cache
@@ -137,7 +75,8 @@ def _target(spec: str, limits: Limits | None) -> Target:
 def _one(task: Task, name: str) -> list[Any]:
     target = _target(task.spec, task.limits)
     options = {"examples": task.examples, "seed_number": task.seed}
-    return [_bare(r) for r in held(target, name, task.registry, **options)]
+    kept = once(task.database)
+    return [_bare(r) for r in held(target, name, task.registry, database=kept, **options)]
 
 
 def _bare(result: Any) -> Any:

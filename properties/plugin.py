@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .argument_types import DATABASE
+
 if TYPE_CHECKING:
     from .run import Result
 
@@ -18,7 +20,7 @@ PROFILES = {"quick": 20, "default": 100, "thorough": 2000}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --bn, --bn-profile and --bn-seed."""
+    """Add --bn and the options that belong to it."""
     group = parser.getgroup("bncheck", "batch norm under test")
     group.addoption("--bn", metavar="TARGET", help="check this batch norm against all invariants")
     group.addoption(
@@ -28,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="examples per invariant: " + ", ".join(f"{k} {v}" for k, v in PROFILES.items()),
     )
     group.addoption("--bn-seed", metavar="N", type=int, help="draw the same examples again")
+    group.addoption("--bn-database", **DATABASE)
     group.addoption(
         "--bn-in-process", action="store_true", help="call the target here, not in its own process"
     )
@@ -59,6 +62,7 @@ class _Session:
         import warnings
 
         from .contract import TargetError
+        from .database import absolute, opened
         from .expectations import read
         from .isolate.limits import Limits
         from .probe import find
@@ -66,6 +70,11 @@ class _Session:
         self.config, self.spec = config, spec
         self.seed = _shared_seed(config) if seed is None else seed
         self.examples = PROFILES[config.getoption("--bn-profile")]
+        given = config.getoption("--bn-database")
+        try:
+            self.database, self.where = opened(given, "--bn-database"), absolute(given)
+        except TargetError as error:
+            raise pytest.UsageError(str(error)) from error
         try:
             self.registry = read()
             with warnings.catch_warnings():
@@ -151,7 +160,8 @@ class _Check(pytest.Item):
 
         owner = self.owner
         options = {"examples": owner.examples, "seed_number": owner.seed}
-        results = list(held(owner.target, self.name, owner.registry, **options))
+        kept = owner.database
+        results = list(held(owner.target, self.name, owner.registry, database=kept, **options))
         for result in results:
             self.user_properties.append(("bncheck", line(result, owner.target)))
         self._outcome(results)
@@ -162,7 +172,8 @@ class _Check(pytest.Item):
         owner = self.owner
         for result in results:
             if result.verdict == "fail":
-                raise _Failed(failure_text(result, owner.target, owner.seed, owner.examples))
+                text = failure_text(result, owner.target, owner.seed, owner.examples, owner.where)
+                raise _Failed(text)
             if result.verdict in ("undecided", "unexpected pass"):
                 raise _Failed(f"{self.name}: {result.verdict}: {result.message}")
         for result in results:
@@ -172,8 +183,10 @@ class _Check(pytest.Item):
             pytest.skip("; ".join(result.message for result in results))
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """Show the report's text instead of a traceback."""
-        if isinstance(excinfo.value, _Failed):
+        """Show the report's text, or the line of a lost database, instead of a traceback."""
+        from .contract import TargetError
+
+        if isinstance(excinfo.value, (_Failed, TargetError)):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .cases import dtype_of
 from .contract import Conventions, Target
+from .database import public
 from .entry import entry
 from .invariants import INVARIANTS
 from .run import Result, count_numbers
@@ -60,7 +61,9 @@ def _ulp(failure: Failure, dtype: str) -> float:
     return failure.error / (spacing * (2.0**16 if dtype == "bfloat16" else 1.0))
 
 
-def failure_text(result: Result, target: Target, seed: int, examples: int) -> str:
+def failure_text(
+    result: Result, target: Target, seed: int, examples: int, database: str = ""
+) -> str:
     """Return a failure: fact, place, got and wanted, error, cause, how to see it again."""
     case = result.case
     assert case is not None
@@ -82,6 +85,7 @@ def failure_text(result: Result, target: Target, seed: int, examples: int) -> st
     if result.likely:
         lines.append(f"  likely  {result.likely}")
     only = f"--only {result.invariant.name} --seed {seed} --examples {examples}"
+    only += f" --database {shlex.quote(public(database))}" if database else ""
     lines.append(f"  again   bncheck run {shlex.quote(target.spec)} {only}")
     lines.append(
         f"  with    {count_numbers(result)} numbers, eps={case.eps!r}, momentum={case.momentum!r}"
@@ -162,7 +166,12 @@ def versions() -> dict[str, str]:
 
 
 def document(
-    target: Target, results: Sequence[Result], seed: int, examples: int, complete: bool
+    target: Target,
+    results: Sequence[Result],
+    seed: int,
+    examples: int,
+    complete: bool,
+    database: str = "",
 ) -> dict[str, Any]:
     """Return the JSON of design section 4."""
     return {
@@ -173,7 +182,7 @@ def document(
         "seed": seed,
         "complete": complete,
         "verdict": verdict_of(results),
-        "invariants": [_row(result, target, seed, examples) for result in results],
+        "invariants": [_row(result, target, seed, examples, database) for result in results],
     }
 
 
@@ -181,8 +190,9 @@ def _conventions(conventions: Conventions) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(conventions).items()}
 
 
-def _row(result: Result, target: Target, seed: int, examples: int) -> dict[str, Any]:
+def _row(result: Result, target: Target, seed: int, examples: int, database: str) -> dict[str, Any]:
     failed = result.case is not None
+    told = failure_text(result, target, seed, examples, database) if failed else result.message
     row = {
         "name": result.invariant.name,
         "verdict": result.verdict,
@@ -192,7 +202,7 @@ def _row(result: Result, target: Target, seed: int, examples: int) -> dict[str, 
         "strengths": {k: _finite(v) for k, v in result.strengths.items()},
         "worst": _finite(result.worst),
         "counterexample": entry(target, result.invariant, result.case) if result.case else None,
-        "message": failure_text(result, target, seed, examples) if failed else result.message,
+        "message": told,
     }
     return row | ({"where": result.where} if result.where else {})
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.database import ExampleDatabase
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from .cases import Case
 from .contract import Array, Died, Misbehaved, Raised, Target
+from .database import Part
 from .invariants import Invariant
 from .machine import machine
 from .mutants.planted import PLANTED
@@ -153,6 +155,7 @@ def run_invariant(
     shrink: bool = True,
     tick: Callable[[], None] = lambda: None,
     allowed: Callable[[Case], float] = lambda case: 1.0,
+    database: ExampleDatabase | None = None,
 ) -> Result:
     """Exercise one invariant on a target and return its verdict.
 
@@ -164,21 +167,22 @@ def run_invariant(
         shrink: whether a failing example is made small.
         tick: called after each example.
         allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
+        database: where failing examples are kept; those that it holds are tried first.
     """
     missing = [need for need in invariant.needs if need not in target.offers]
     if missing:
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
     tally = _Tally(target, planted_error(invariant, target), tick, allowed=allowed)
-    phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
+    phases = (Phase.reuse, Phase.generate, Phase.shrink)
     options = settings(
         max_examples=example_count(invariant, examples),
         stateful_step_count=12,
-        database=None,
+        database=database and _part(database, target, invariant),
         deadline=None,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
-        phases=phases,
+        phases=phases if shrink else phases[:2],
         print_blob=False,
     )
     number = (seed_number ^ zlib.crc32(invariant.name.encode())) % 2**32
@@ -203,11 +207,17 @@ def run_invariant(
     )
 
 
+def _part(database: ExampleDatabase, target: Target, invariant: Invariant) -> Part:
+    """Return where the failing examples of an invariant are kept, one place per way to draw."""
+    offers = target.offers & {*target.conventions.dtypes, "no affine", "only no affine"}
+    return Part(database, target.spec, invariant.name, *sorted(offers))
+
+
 def _batches(tally: _Tally, invariant: Invariant, options: settings, number: int) -> None:
     strategy = cases(invariant.inputs, tally.target.conventions, tally.target.offers)
 
+    @options  # above the seed, which would take the database away
     @seed(number)
-    @options
     @given(strategy)
     def exercise(case: Case) -> None:
         tally.example(case, lambda target: invariant.check(target, case))

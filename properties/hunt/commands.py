@@ -9,13 +9,12 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from ..argument_types import positive, seed_number
+from ..argument_types import DATABASE, positive, seed_number
+from ..signals import status_of, terminable
 from ..writing import hidden
 
 if TYPE_CHECKING:
@@ -41,27 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="PATH",
         help=f"FILE.json or a folder; where it holds this very hunt, that is resumed ({_HOME})",
     )  # fmt: skip
-    add(
-        "--database", default="", metavar="WHERE",
-        help="share examples: a folder, redis://HOST:PORT, or both with a comma between",
-    )  # fmt: skip
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise _Terminated
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    add("--database", **DATABASE)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,21 +58,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from .database import opened
+    from ..database import absolute, opened
     from .work import target_of
 
     if args.jobs is not None and args.scheduler is not None:
         raise _wrong("--jobs", args.jobs, "either --jobs or --scheduler, which has its own workers")
     _check_quantities(args)
-    if args.database:
-        opened(args.database)
-        args.database = ",".join(_absolute_folder(part) for part in args.database.split(","))
+    opened(args.database)
+    args.database = absolute(args.database)
     target = target_of(_absolute(args.target) if args.scheduler else args.target)
     return _Hunt(args, target, _chosen(args, target)).all()
-
-
-def _absolute_folder(text: str) -> str:
-    return text if "://" in text else str(Path(text.strip()).resolve())
 
 
 def _wrong(option: str, value: object, expected: str) -> Exception:
@@ -161,6 +135,7 @@ class _Hunt:
     """One hunt, from the first line it prints to its exit status."""
 
     def __init__(self, args: argparse.Namespace, target: Target, shards: list[Shard]) -> None:
+        from ..database import public
         from .work import fingerprint
 
         self.args, self.target, self.shards = args, target, shards
@@ -170,11 +145,12 @@ class _Hunt:
             "examples": args.examples,
             "only": sorted(set(args.only)),
             "dtypes": sorted(set(args.dtype)),
-            "database": args.database,
+            "database": public(args.database),
             "fingerprint": fingerprint(target),
         }
         self.progress = sys.stderr.isatty()
         options = f"--seed {args.seed} --examples {args.examples}"
+        options += f" --database {shlex.quote(self.head['database'])}" if args.database else ""
         self.again = f"bncheck hunt {shlex.quote(args.target)} {options}"
 
     def all(self) -> int:
@@ -186,13 +162,11 @@ class _Hunt:
         with kept(lines, self.head) as state:
             self._say(state, lines)
             cut = 0
-            with _terminable():
+            with terminable():
                 try:
                     self._search(pool, state)
-                except _Terminated:
-                    cut = 143
-                except KeyboardInterrupt:
-                    cut = 130
+                except KeyboardInterrupt as stop:
+                    cut = status_of(stop)
             return self._finish(state, result, cut)
 
     def _pool(self) -> Pool:

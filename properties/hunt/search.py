@@ -15,6 +15,7 @@ from hypothesis.database import ExampleDatabase
 
 from ..cases import build
 from ..contract import Target
+from ..database import Part
 from ..expectations import only_dtypes
 from ..unmixed import without_local_constants
 from .cells import Cell, joined, seen
@@ -57,26 +58,6 @@ class Found:
             for decade, cell in seen(points).items():
                 self.cells[decade] = joined(self.cells.get(decade, Cell()), cell)
         return worst
-
-
-class Part(ExampleDatabase):
-    """The part of an example database that belongs to one shard of one target."""
-
-    def __init__(self, whole: ExampleDatabase, name: str) -> None:
-        super().__init__()
-        self.whole, self.name = whole, name.encode() + b" | "
-
-    def fetch(self, key: bytes) -> Any:
-        """Return the values under a key."""
-        return self.whole.fetch(self.name + key)
-
-    def save(self, key: bytes, value: bytes) -> None:
-        """Keep a value under a key."""
-        self.whole.save(self.name + key, value)
-
-    def delete(self, key: bytes, value: bytes) -> None:
-        """Forget a value under a key."""
-        self.whole.delete(self.name + key, value)
 
 
 def search(
@@ -153,7 +134,7 @@ class _Search:
 
         options = settings(
             max_examples=examples,
-            database=database and Part(database, f"{self.target.spec} | {self.shard.name}"),
+            database=database and Part(database, self.target.spec, self.shard.name),
             deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.reuse, Phase.generate, Phase.target),

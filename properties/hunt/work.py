@@ -9,17 +9,14 @@ import sys
 import threading
 import warnings
 from functools import cache
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from hypothesis.database import ExampleDatabase
-
 from ..contract import Target, TargetError
+from ..database import once
 from ..probe import find
 from ..report import versions
 from .cells import cell_as_json
-from .database import opened
 from .search import Failing, search
 from .shards import Shard
 
@@ -71,11 +68,6 @@ def _loaded(spec: str) -> tuple[Target, str]:
     return target, fingerprint(target)
 
 
-@cache
-def _database(text: str) -> ExampleDatabase:
-    return opened(text)
-
-
 def search_shard(
     spec: str, mark: str, shard: Shard, examples: int, seed_number: int, database: str
 ) -> dict[str, Any]:
@@ -105,8 +97,7 @@ def _searched(
             f"target={spec}: on worker {platform.node()} (process {os.getpid()}) it, bncheck or a "
             "version differs; expected the same files and versions everywhere"
         )
-    kept = _database(database) if database else None
-    found = search(target, shard, examples, seed_number, database=kept)
+    found = search(target, shard, examples, seed_number, database=once(database))
     return {
         "cells": [[decade, cell_as_json(cell)] for decade, cell in found.cells.items()],
         "smallest": failing_as_json(found.smallest),
@@ -118,16 +109,3 @@ def failing_as_json(failing: Failing | None) -> dict[str, Any] | None:
     if failing is None:
         return None
     return {"point": failing.point.as_json(), "message": failing.message}
-
-
-def begin(line: Connection) -> None:
-    """Prepare a local worker: it goes when its parent goes, even where that was killed."""
-    threading.Thread(target=_until_closed, args=(line,), daemon=True).start()
-
-
-def _until_closed(line: Connection) -> None:
-    """Leave at once when the other end is closed, be it by a killed parent."""
-    try:
-        line.recv()
-    except (EOFError, OSError):
-        os._exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -77,3 +79,23 @@ def on_bn(saved: Callable[..., Path]) -> Callable[..., Path]:
         return saved(BN + textwrap.dedent(source), name)
 
     return save
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real redis-server of this test's own."""
+    from hunting import answers, free_port, until
+
+    pytest.importorskip("redis", reason="needs bncheck[cluster]")
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs redis-server")
+    port, folder = free_port(), str(tmp_path_factory.mktemp("redis"))
+    options = ["--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", folder]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(port), "the redis-server")
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -75,3 +76,16 @@ def table(path: Path) -> Any:
     """Return what a result file says of the target, whoever searched."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return [content[key] for key in ("cells", "smallest", "cases", "verdict", "complete")]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Return whether somebody listens."""
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

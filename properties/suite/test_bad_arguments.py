@@ -37,6 +37,7 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("run", "--json"): ("--json no/such.json", f"--json=no/such.json: {FOLDER}"),
     ("run", "--only"): ("--only all", "--only=all: no such invariant; "),
     ("run", "--jobs"): ("--jobs 0", f"--jobs: '0': {WHOLE}"),
+    ("run", "--database"): ("--database ftp://h", "--database=ftp://h: expected a folder or"),
     ("run", "--in-process"): ("--in-process=1", FLAG),
     ("run", "--timeout"): ("--timeout nan", "'nan': expected a number of seconds above 0"),
     ("run", "--memory"): ("--memory 1.5", f"--memory: '1.5': {WHOLE}"),
@@ -243,6 +244,8 @@ FILES: dict[str, tuple[str, str, str, str]] = {
         "--out=h.jsonl: it is no hunt's file"),
     "a hunt's example database": (
         "folder", "", "hunt bn --database folder", "--database=folder: expected a folder"),
+    "a run's example database": (
+        "folder", "", "run --database folder", "--database=folder: expected a folder"),
     "images": ("x.npz", "PK", "experiment --data x.npz", "--data=x.npz: .*expected an .npz file"),
 }  # fmt: skip
 

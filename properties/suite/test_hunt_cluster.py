@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hunting import ONE_PASS, QUICK, SLOW, begun, here, hunted, lines, table, until
+from hunting import ONE_PASS, QUICK, SLOW, begun, free_port, here, hunted, lines, table, until
 
 from properties.contract import Conventions, TargetError
-from properties.hunt.database import opened
+from properties.database import opened
 from properties.hunt.search import search
 from properties.hunt.shards import Shard
 from properties.mutants.textbook import Pieces, implementation
@@ -107,37 +105,6 @@ def test_a_scheduler_that_does_not_answer_is_told_in_one_line(tmp_path: Path) ->
 
 
 # --- examples shared -----------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a real redis-server of this test's own."""
-    pytest.importorskip("redis", reason="needs bncheck[cluster]")
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs redis-server")
-    port = free_port()
-    options = ["--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(tmp_path)]
-    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    try:
-        until(lambda: answers(port), "the redis-server")
-        yield f"redis://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    """Return whether somebody listens."""
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 SHARD = Shard("running_var", "float32", "outlier")

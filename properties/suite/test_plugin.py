@@ -190,6 +190,7 @@ WRONG = {
     ("--bn", "test_own.py"): "ERROR: --bn: target=test_own.py: it has no forward_train; expected*",
     ("--bn", "bn", "--bn-seed", "-1"): "ERROR: --bn-seed=-1: expected a number from 0 to*",
     ("--bn", "bn", "--bn-seed", "x"): "*argument --bn-seed: invalid int value: 'x'",
+    ("--bn", "bn", "--bn-database", "ftp://h"): "ERROR: --bn-database=ftp://h: expected a folder*",
     ("--bn", "bn", "--bn-profile", "slow"): "*argument --bn-profile: invalid choice: 'slow'*",
 }
 
@@ -227,6 +228,19 @@ def test_the_same_seed_gives_the_same_failure(project: Project) -> None:
     )
     assert any("  x = " in line for line in one), "no counterexample is shown"
     assert one == two
+
+
+def test_what_failed_is_tried_first(project: Project, pytester: pytest.Pytester) -> None:
+    """With --bn-database the first example of the next session is the one that failed."""
+    pytester.makepyfile(users_rare=SHIFTED.replace("y + 1", "y + (len(x) == 17)"))
+    common = ("--bn", "users_rare.py", "-k", REFERENCE, "--bn-database", "examples")
+    project(*common, "--bn-seed", "1", "--bn-profile", "default").assert_outcomes(
+        failed=1, deselected=len(INVARIANTS)
+    )
+    second = project(*common, "--bn-seed", "2")
+    second.stdout.fnmatch_lines([f"  again * --database {pytester.path / 'examples'}"])
+    second.stdout.re_match_lines([rf"fail +1 +[01]  {REFERENCE}"])
+    project(*common[:-2], "--bn-seed", "2").assert_outcomes(passed=1, deselected=len(INVARIANTS))
 
 
 def test_xdist_splits_the_invariants(pytester: pytest.Pytester, project: Project) -> None:
