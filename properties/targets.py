@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .adapters.installed import in_order, named, require
+from .adapters.installed import in_order, misnamed, named, require
 from .adapters.known import BUILT_IN as BUILT_IN
 from .adapters.known import BuiltIn
 from .contract import FUNCTIONS, TargetError
@@ -96,6 +96,8 @@ def _resolve(spec: str) -> Any:
     registered = _third_party()
     if spec in registered:
         return _entry(registered[spec])
+    if problem := misnamed(spec):
+        raise TargetError(f"target={spec}: {problem}")
     path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
     path = path or spec
     if path.endswith(".py") or "/" in path:

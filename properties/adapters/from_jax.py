@@ -14,6 +14,8 @@ from .orders_jax import ORDERS
 
 jax.config.update("jax_enable_x64", True)
 
+KEPT = 150  # shapes whose compiled functions are kept: some megabytes each, which JAX never frees
+
 
 def _own(*arrays: Any) -> Any:
     """Return copies as JAX's own, in the machine's byte order; None and a plain int stay."""
@@ -21,6 +23,21 @@ def _own(*arrays: Any) -> Any:
         lambda a: a if isinstance(a, int) else jnp.array(a.astype(a.dtype.newbyteorder("="))),
         arrays,
     )
+
+
+class _Shapes:
+    """The shapes that were compiled for; all are forgotten when there are more than `KEPT`."""
+
+    def __init__(self) -> None:
+        self.known: set[Any] = set()
+
+    def seen(self, x: Any, *rest: Any) -> None:
+        """Note the shape of a call."""
+        key = x.shape, x.dtype.name, *(a is None for a in rest)
+        if key not in self.known and len(self.known) >= KEPT:
+            self.known.clear()
+            jax.clear_caches()
+        self.known.add(key)
 
 
 def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) -> SimpleNamespace:
@@ -35,6 +52,8 @@ def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) ->
         "train": jax.jit(lambda leaves, rest: train(*leaves, *rest)),
         "eval": jax.jit(lambda leaves, rest: (infer(*leaves, *rest),)),
     }
+
+    shapes = _Shapes()
 
     def output(mode: str, rest: Any) -> Callable[[Any], Any]:
         return lambda leaves: compiled[mode](leaves, rest)[0]
@@ -54,10 +73,12 @@ def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) ->
     def forward_train(
         x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float
     ) -> Any:
+        shapes.seen(x, gamma, *state)
         saved = "train", _own(x, gamma, beta), (*_own(*state), eps, momentum)
         return *compiled["train"](*saved[1:]), saved
 
     def forward_eval(x: Any, gamma: Any, beta: Any, *state: Any, eps: float) -> Any:
+        shapes.seen(x, gamma, *state)
         saved = "eval", _own(x, gamma, beta), (*_own(*state), eps)
         return *compiled["eval"](*saved[1:]), saved
 

@@ -59,6 +59,17 @@ def named(spec: str) -> tuple[BuiltIn, str] | None:
     return None
 
 
+def misnamed(spec: str) -> str:
+    """Return what may stand behind the name of a framework's target; "" if it is none."""
+    base, _, rest = spec.rpartition(":")
+    if base not in BUILT_IN or not BUILT_IN[base].needs:
+        return ""
+    orders = ORDERS if BUILT_IN[base].differentiates else ()
+    own = (name.removeprefix(f"{base}:") for name in BUILT_IN if name.startswith(f"{base}:"))
+    names = ", ".join((*own, *orders)) or "nothing"
+    return f"no {rest!r} of {base}; expected {names} after {base}:"
+
+
 def in_order(found: Any, order: str) -> dict[str, Callable[..., Any]]:
     """Return forward, backward and the second derivative of an adapter in one order of modes."""
     return {

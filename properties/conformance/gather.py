@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..adapters.installed import named
 from ..report import write_json
 from .children import Children
 from .environments import Place
@@ -38,6 +39,7 @@ class Gathering:
         self.begun = time.monotonic()
         self.seconds = seconds
         self.working: set[int] = set()
+        self.late: dict[str, float] = {}  # seconds in which a target said nothing at all
 
     def all(self) -> None:
         """Ask all targets for their verdicts, then for all else, stage by stage."""
@@ -46,9 +48,9 @@ class Gathering:
             self._each(stage, self.begun + stage.until * self.seconds)
 
     def _each(self, stage: Stage, deadline: float) -> None:
-        """Ask all targets one thing; what the quick ones leave of the time goes to the others."""
+        """Ask all targets one thing, the quick ones first: the others have what time they leave."""
         waiting: queue.SimpleQueue[Place] = queue.SimpleQueue()
-        for place in self.places:
+        for place in sorted(self.places, key=self._slow):
             waiting.put(place)
         left = [len(self.places)]
         lock = threading.Lock()
@@ -93,6 +95,12 @@ class Gathering:
             status["stages"][stage.name] = found
             write_json(status_file(self.plan, place.target), status)
 
+    def _slow(self, place: Place) -> tuple[float, bool]:
+        """Return what sorts targets: the seconds they took so far, then whether they compile."""
+        taken = (stage["seconds"] for stage in self.status(place)["stages"].values())
+        known = named(place.target)
+        return sum(taken), "jax" in place.versions or (known is not None and known[0].compiles)
+
     def _may_answer(self, stage: Stage, place: Place, known: dict[str, Any]) -> bool:
         """Return whether it is worth asking: what does not run has nothing more to say.
 
@@ -128,7 +136,8 @@ class Gathering:
         path.unlink(missing_ok=True)
         if kept.get("key") != key or kept.get("state") not in ("cut", "interrupted"):
             path.with_suffix(".jsonl").unlink(missing_ok=True)  # a hunt that is not to go on
-        if seconds < LEAST and stage is not STAGES[0]:
+        least = max(LEAST, self.late.get(place.target, 0.0))
+        if seconds < least and stage is not STAGES[0]:
             return {"state": "skipped", "line": "no time was left", "seconds": 0.0, "key": key}
         ended = self.children.run(words, seconds, self._environment())
         if self.children.stopped.is_set():
@@ -141,6 +150,7 @@ class Gathering:
             state, line = "failed", ended.line
         if state == "cut" and not path.exists():
             state, line = "late", f"took too long: nothing after {ended.seconds:.0f} s"
+            self.late[place.target] = max(ended.seconds, self.late.get(place.target, 0.0))
         return {"state": state, "line": line, "seconds": round(ended.seconds, 1), "key": key}
 
     def _environment(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .environments import Place
 from .gather import status_file
-from .stages import STAGES, Plan, content, file_of
+from .stages import LESS, STAGES, Plan, content, file_of
 
 ORDER = ("fail", "unexpected pass", "expected failure", "undecided", "pass", "not offered")
 NOT_REACHED = "not reached"
@@ -78,8 +78,14 @@ def judged(plan: Plan, place: Place) -> Judged:
     portraits = files["probe"].get("targets", [{}])
     return Judged(
         place, run, rows, portraits[0] if portraits else {}, files["hunt"], files["inside"],
-        stages, problem, () if problem else tuple(_notes(stages)),
+        stages, problem, () if problem else (*_fewer(files), *_notes(stages)),
     )  # fmt: skip
+
+
+def _fewer(files: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a line where some invariants had fewer examples than all others, for lack of time."""
+    count = len(_rows(files["rest"]).keys() - _rows(files["more"]).keys())
+    return [f"{count} of the invariants with {LESS} example, for lack of time"] if count else []
 
 
 def _rows(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

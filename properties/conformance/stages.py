@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..adapters.installed import named
 from ..invariants import INVARIANTS
 from .environments import Place
 
 PILOT = 2  # examples per invariant that every target gets before any gets more
+LESS = 1  # of those invariants that a slow target was cut short before
 UP_TO = 2**12  # values per statistic that a probe grades
 CURVES = ("y", "running_var", "dx")  # quantities whose error is drawn against mean/sd
 
@@ -51,9 +53,15 @@ def file_of(plan: Plan, place: Place, stage: str) -> Path:
     return plan.folder / "data" / f"{slug(place.target)}.{stage}.json"
 
 
+def _patience(place: Place) -> list[str]:
+    """Return more time per call for what starts a compiler in it, beside other targets."""
+    known = named(place.target)
+    return ["--timeout", "60"] if known is not None and known[0].compiles else []
+
+
 def _run(plan: Plan, place: Place, path: Path) -> list[str]:
     examples = ["--examples", str(min(PILOT, plan.examples)), "--seed", str(plan.seed)]
-    return ["run", place.target, *examples, "--json", str(path)]
+    return ["run", place.target, *examples, *_patience(place), "--json", str(path)]
 
 
 def _probe(plan: Plan, place: Place, path: Path) -> list[str]:
@@ -78,11 +86,11 @@ def _inside(plan: Plan, place: Place, path: Path) -> list[str]:
 def _again(plan: Plan, place: Place, path: Path, examples: int, names: list[str]) -> list[str]:
     only = [word for name in names for word in ("--only", name)]
     words = ["run", place.target, "--examples", str(examples), "--seed", str(plan.seed)]
-    return [*words, *only, "--json", str(path)] if only else []
+    return [*words, *only, *_patience(place), "--json", str(path)] if only else []
 
 
 def _rest(plan: Plan, place: Place, path: Path) -> list[str]:
-    return _again(plan, place, path, min(PILOT, plan.examples), not_reached(plan, place))
+    return _again(plan, place, path, min(LESS, plan.examples), not_reached(plan, place))
 
 
 def _more(plan: Plan, place: Place, path: Path) -> list[str]:

@@ -118,6 +118,14 @@ def entry(target: Target, quantity: str, point: Point, again: str) -> dict[str, 
     }
 
 
+def _known(found: Table, target: Target, quantity: str, dtype: str) -> str:
+    """Return the reason of an expected failure that what was found is, "" where it is none."""
+    from .known import known
+
+    entry = known(found, target, quantity, dtype)
+    return f"{entry.reason} ({entry.link})" if entry else ""
+
+
 def document(
     target: Target, head: dict[str, Any], found: Table, done: int, total: int, again: str
 ) -> dict[str, Any]:
@@ -152,7 +160,12 @@ def document(
                 | {"verdict": cell.verdict, "class": cell.accuracy}
             )
     smallest = [
-        {"quantity": q, "dtype": d, "message": failing.message}
+        {
+            "quantity": q,
+            "dtype": d,
+            "message": failing.message,
+            "known": _known(found, target, q, d),
+        }
         | {"point": named(q, failing.point, True)}
         for (q, d), failing in found.smallest.items()
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..contract import Target
 from .cells import Cell
 from .keep import Table, case_of, rank
+from .known import known
 from .measure import CONSTANT, Decade, Point
 from .search import Failing
 
@@ -60,7 +61,7 @@ def begins(found: Table, quantity: str, dtype: str) -> str:
 
 
 def failures(found: Table, target: Target, again: str) -> str:
-    """Return each failing quantity: where it begins, its worst case and its smallest."""
+    """Return each failing quantity: where it begins, worst and smallest case, whether known."""
     lines = []
     for quantity, dtype in found.quantities:
         if found.verdict(quantity, dtype) != "fail":
@@ -71,6 +72,8 @@ def failures(found: Table, target: Target, again: str) -> str:
             lines.append(f"  worst     {_point(worst, target)}")
         if smallest is not None:
             lines += _smallest(smallest, target)
+        if entry := known(found, target, quantity, dtype):
+            lines.append(f"  known     {entry.reason} ({entry.link})")
         lines.append(f"  again     {again} --only {quantity} --dtype {dtype}")
     for name, message in found.died.items():
         lines.append(f"{name}: {message}")

@@ -90,12 +90,29 @@ def test_an_order_of_modes_is_a_target_of_its_own(made: Any) -> None:
     assert second(1, 2, 3, 4, 5) == ("forward_over_reverse", (1, 2, 3, 4, 5))
 
 
-@pytest.mark.parametrize("spec", ["made:sideways", "made:forward_over_reverse"])
-def test_an_order_that_is_not_there_is_no_target(made: Any, spec: str) -> None:
-    """An order that does not exist, or of a target that has none, is refused."""
-    made(GOOD)
-    with pytest.raises(TargetError, match="no such module"):
-        load(spec)
+def test_an_order_that_is_not_there_is_told_with_those_that_are(made: Any) -> None:
+    """The line names the orders of modes there are."""
+    made(GOOD, "numpy>=1.0", differentiates=True)
+    with pytest.raises(TargetError) as caught:
+        load("made:sideways")
+    orders = ", ".join(ORDERS)
+    wanted = f"target=made:sideways: no 'sideways' of made; expected {orders} after made:"
+    assert str(caught.value) == wanted
+
+
+def test_a_name_behind_a_target_is_told_with_its_variants() -> None:
+    """The line names further targets of a framework beside the orders."""
+    with pytest.raises(TargetError, match=r"expected layer, channels_last, .*, forward_over_f"):
+        load("torch:sideways")
+    with pytest.raises(TargetError, match="no 'forward_over_forward' of torch:compile; expected n"):
+        load("torch:compile:forward_over_forward")
+
+
+def test_an_order_of_what_has_no_second_derivative_is_no_target(made: Any) -> None:
+    """An order of a target that has none is refused, even one that exists elsewhere."""
+    made(GOOD, "numpy>=1.0")
+    with pytest.raises(TargetError, match="no 'forward_over_reverse' of made; expected nothing"):
+        load("made:forward_over_reverse")
 
 
 def test_the_extras_are_what_the_table_says() -> None:
