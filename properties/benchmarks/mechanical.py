@@ -28,7 +28,7 @@ from pathlib import Path
 
 from ..argument_types import positive, seed_number
 from .mechanical_equivalents import Equivalent, equivalents, is_listed
-from .mechanical_judge import ROOT, STAGES, Judged, Worker, judge, prepare
+from .mechanical_judge import KILLS, ROOT, STAGES, Judged, Worker, judge, prepare
 from .mechanical_mutations import Missing, Mutation, mutations
 
 MODULES = [f"bn.{path.stem}" for path in sorted((ROOT / "bn").glob("*.py"))]
@@ -149,6 +149,7 @@ class _Benchmark:
         for number, line in enumerate(self.args.json.read_text(encoding="utf-8").splitlines()):
             try:
                 record = json.loads(line)
+                KILLS[record["by"]] += 1
                 judged = Judged(*(record[name] for name in ("verdict", "stage", "by", "seconds")))
                 same = record["bn"] == self.state["bn"] and (
                     judged.verdict != "survived"
@@ -182,6 +183,7 @@ class _Benchmark:
 
     def _keep(self, mutant: Mutation, judged: Judged) -> None:
         self.results[mutant.id] = judged
+        KILLS[judged.by] += 1
         done = f"[{len(self.results)}/{len(self.mutants)}]"
         if sys.stderr.isatty():
             print(f"\r\x1b[K{done}", end="", file=sys.stderr, flush=True)

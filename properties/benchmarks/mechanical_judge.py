@@ -1,7 +1,8 @@
 """Judging a mutant of bn in a forked worker: corpus, argument tests, bn's tests, invariants.
 
 The mutant is a copy of the package in a temporary folder that comes first in the worker's path. The
-parent has imported all but bn, so that a worker starts at once.
+parent has imported all but bn, so that a worker starts at once. Of entries and tests, those that
+killed most mutants before are tried first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -38,6 +40,7 @@ WORK = {"corpus": 5, "arguments": 5, "tests": 30, "millions": 30, "invariants": 
 # processor time that a mutant may take at most: ten times what bn takes
 WAIT = 1200.0  # seconds in all: other processes may need the processor, or a lock may hang
 CORPUS: list[Entry] = []
+KILLS: Counter[str] = Counter()  # of each test, of mutants before: the likeliest comes first
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def by_corpus() -> str:
     """Return the core entry that fails, empty where none does."""
     with _quiet():
         target = find("bn")
-        failing = (e.key for e in CORPUS if e.core and replay(target, e).verdict != "pass")
+        core = sorted((e for e in CORPUS if e.core), key=lambda entry: -KILLS[entry.key])
+        failing = (e.key for e in core if replay(target, e).verdict != "pass")
         return next(failing, "")
 
 
@@ -115,20 +119,29 @@ STAGES: dict[str, Callable[[], str]] = {  # in growing cost
 
 
 class _FirstFailure:
-    """A pytest plugin that keeps the name of the first test that fails."""
+    """A pytest plugin that runs likely tests first, and keeps the name of the first that fails."""
 
     name = ""
 
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: -KILLS[name_of(item)])
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed and not self.name:
-            self.name = report.nodeid.rpartition("/")[2]
+            self.name = name_of(report)
+
+
+def name_of(item: Any) -> str:
+    """Return file::test of a pytest item or report."""
+    return str(item.nodeid.rpartition("/")[2])
 
 
 def first_failing_test(*arguments: str) -> str:
     """Run tests of the suite in this process, and return the first that fails."""
     seen = _FirstFailure()
-    options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
-    alone = ["-o", "addopts=", "-p", "no:xdist"]  # another process would import another bn
+    options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
+    alone = [f"--rootdir={ROOT}", "-o", "addopts=", "-p", "no:xdist"]  # another process would
+    # import another bn
     os.environ.pop("PYTEST_ADDOPTS", None)
     files = [str(SUITE / word) if word.endswith(".py") else word for word in arguments]
     status = pytest.main([*files, *options, *alone], plugins=[seen])

@@ -787,14 +787,14 @@ def test_the_bounds_of_float32_have_slack(power: int, monkeypatch: pytest.Monkey
 
 def test_no_wrong_finite_number_beyond_float64() -> None:
     """float64 whose squares overflow keeps its mean, has var = Inf, and NaN in y and dx."""
-    x = np.array([[2.0**541 + 2.0**501, 1.0], [0.0, 3.0]])  # the mean has 41 bits
+    x = np.array([[1.0, 2.0**541 + 2.0**501, 1.0], [3.0, 0.0, 3.0]])  # the mean has 41 bits
     y, mean, var, saved = bn.forward_train(
-        x, None, None, *bn.initial_state(2, float), eps=1e-5, momentum=0.5
+        x, None, None, *bn.initial_state(3, float), eps=1e-5, momentum=0.5
     )
     for name, a in {"y": y[0], "dx": bn.backward_train(x, saved)[0][0]}.items():
-        assert np.isnan(a).tolist() == [True, False], f"{name}={a}"
-    assert mean is not None and mean.tolist() == [2.0**539 + 2.0**499, 1.0], f"mean={mean}"
-    assert var is not None and var.tolist() == [np.inf, 1.0], f"var={var}"
+        assert np.isnan(a).tolist() == [False, True, False], f"{name}={a}"
+    assert mean is not None and mean.tolist() == [1.0, 2.0**539 + 2.0**499, 1.0], f"mean={mean}"
+    assert var is not None and var.tolist() == [1.0, np.inf, 1.0], f"var={var}"
 
 
 # Merging and folding.

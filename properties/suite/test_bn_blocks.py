@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def integers(*shape: int, seed: int = 0) -> Array:
 @pytest.mark.parametrize("n", sorted({n for n, _, _ in SHAPES}))
 def test_columns_cut_each_place_once(n: int) -> None:
     """Columns cover every place of every channel once, and say how many they hold."""
-    for c, s in {shape[1:] for shape in SHAPES}:
+    for c, s in {(10, 5), *(shape[1:] for shape in SHAPES)}:
         seen = np.zeros((c, s), int)
         for part in blocks.columns((n, c, s)):
             seen[part.channels, part.places] += 1
@@ -57,6 +58,7 @@ def test_there_are_no_more_columns_than_needed(n: int) -> None:
     for c, s in {shape[1:] for shape in SHAPES}:
         count, fits = len(list(blocks.columns((n, c, s)))), 64 / min(n, 4)
         assert count <= 1 + 2 * c * s / fits, f"{n, c, s}: {count} columns"
+        assert (count == 1) == (c * s <= fits), f"{n, c, s}: {count} columns, {fits} places fit"
 
 
 def test_only_short_whole_rows_are_folded() -> None:
@@ -68,6 +70,14 @@ def test_only_short_whole_rows_are_folded() -> None:
             wanted = max(1, 16 // width) if whole else 1
             assert part.fold == wanted, f"{n, c, s}: {part}, wanted fold={wanted}"
             assert part.rows % part.fold == 0, f"{n, c, s}: {part} has a broken fold"
+
+
+def test_rows_of_hundreds_are_folded_as_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 300 values are taken 27 at once, which is what fits 8192."""
+    for name, value in SHIPPED.items():
+        monkeypatch.setattr(blocks, name, value)
+    (part,) = blocks.columns((100, 300, 1))
+    assert part.fold == 8192 // 300, f"{part}"
 
 
 def test_row_slices_cut_each_row_once() -> None:
@@ -91,6 +101,7 @@ def test_a_vector_reaches_every_row_of_a_block(dtype: Any) -> None:
         part = Columns(slice(0, c), slice(0, s), (c, s), 10, fold)
         flat = blocks.spread(vector, part, dtype)
         assert flat.dtype == dtype, f"{flat.dtype}"
+        assert len(flat) == (1 if c == 1 else fold * c * s), f"{c, s, fold}: {len(flat)} values"
         block = integers(n, c, s).astype(dtype)
         out = np.full((n, c * s), np.nan, dtype)
         got = blocks.apply(np.subtract, block.reshape(n, -1), flat, out)
@@ -122,6 +133,7 @@ def test_a_vector_is_that_of_its_channels() -> None:
 PLAIN = integers(6, 3, 4).astype(np.float32)
 MEMORY = {
     "plain": (PLAIN, True),
+    "plain by another name": (PLAIN.view(PLAIN.dtype.newbyteorder("=")), True),
     "float64": (PLAIN.astype(float), False),
     "float16": (PLAIN.astype(np.float16), False),
     "swapped": (PLAIN.astype(PLAIN.dtype.newbyteorder()), False),
@@ -214,6 +226,34 @@ def test_combinations_of_any_shape(c: int, kind: Any, dtype: Any) -> None:
             assert np.array_equal(out, wanted), f"{n, c, s} {name}: {out}, wanted {wanted}"
 
 
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_results_of_the_working_dtype_are_not_copied(
+    dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """combine writes to out itself where that has the working dtype, and else copies each block."""
+    copies: list[Any] = []
+    monkeypatch.setattr(np, "copyto", lambda *arrays, casting: copies.append(arrays))
+    values, one = integers(9, 3, 5).astype(dtype), np.ones(3)
+    for kind in ("float16", "float32", "float64"):
+        del copies[:]
+        out = np.zeros((9, 3, 5), np.dtype(kind).newbyteorder("="))
+        blocks.combine([Term(values, None, None, one)], None, out, dtype)
+        assert bool(copies) == (kind != dtype), f"{dtype} to {kind}: {len(copies)} copies"
+
+
+def test_what_is_done_again_in_float64_is_rounded_once() -> None:
+    """A channel done again in float64 has the bits of float64, rounded to float16 and not twice."""
+    values = np.linspace(1, 2, 1024, endpoint=False, dtype=np.float16)[:, None, None]
+    values, scale = np.tile(values, (1, 100, 1)), np.linspace(1, 2, 100)  # (1024, 100, 1)
+    out = np.empty_like(values)
+    blocks.combine([Term(values, None, None, scale)], np.full(100, 2.0**-101), out, FLOAT32)
+    exact = values.astype(float) * scale[:, None]  # the constant is too small to be seen
+    wrong = (out != exact.astype(np.float16)).sum()
+    assert not wrong, f"{wrong} of {out.size} values are rounded twice"
+    twice = exact.astype(np.float32).astype(np.float16)
+    assert (twice != exact.astype(np.float16)).any(), "rounding twice would not be seen"
+
+
 @pytest.fixture
 def dtypes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Record in which dtype each call of paired_sums and of combine works."""
@@ -239,7 +279,43 @@ def test_what_float32_can_do_is_done_once(power: int, dtypes: list[Any]) -> None
     blocks.paired_sums(x, zeros, dy, FLOAT32)
     blocks.paired_sums(x, zeros, None, FLOAT32)
     blocks.combine([Term(x, factors, zeros, factors)], factors, np.empty_like(x), FLOAT32)
-    assert dtypes == [FLOAT32] * 3, f"{dtypes}"
+    constant = np.full((20, 3, 5), 0.1 * 2.0**power, np.float32)
+    blocks.paired_sums(constant, constant[0, :, 0].astype(float), dy, FLOAT32)
+    assert dtypes == [FLOAT32] * 4, f"{dtypes}"
+
+
+@pytest.mark.parametrize(("x", "dy"), [*itertools.product([2.0**-80, -(2.0**-80)], repeat=2)])
+def test_products_of_either_sign_are_missed(x: float, dy: float) -> None:
+    """That products have vanished in float32 is seen whatever the signs of their factors."""
+    one, other = (np.full((20, 1, 1), value, np.float32) for value in (x, dy))
+    got = blocks.paired_sums(one, np.zeros(1), other, FLOAT32)
+    assert got.tolist() == [[20 * dy], [20 * x * dy]], f"{got}"
+    square = blocks.paired_sums(one, np.zeros(1), None, FLOAT32)[1]
+    assert square.tolist() == [20 * x * x], f"{square}"
+
+
+@pytest.mark.parametrize("bound", [2.0**-100, 2.0**100])
+def test_float32_is_trusted_up_to_its_bounds(bound: float, dtypes: list[Any]) -> None:
+    """A factor on a bound is left to float32, the next one beyond it is not."""
+    x, beyond = np.ones((20, 1, 5), np.float32), np.nextafter(bound, bound**2)
+    for place, factor in itertools.product(range(3), (bound, beyond)):
+        pivot, scale, constant = np.roll([[1.0], [1.0], [factor]], place, axis=0)
+        del dtypes[:]
+        blocks.combine([Term(x, pivot, None, scale)], constant, np.empty_like(x), FLOAT32)
+        wanted = [FLOAT32, FLOAT64] if factor == beyond else [FLOAT32]
+        assert dtypes == wanted, f"{pivot, scale, constant}: {dtypes}"
+
+
+@pytest.mark.parametrize("n", [1, 20])
+def test_sums_from_2_to_minus_100_a_row_are_those_of_float32(n: int, dtypes: list[Any]) -> None:
+    """Products of 2**-100 in the mean of all rows are left to float32, smaller ones are not."""
+    x = np.full((n, 1, 1), np.float32(2.0**-50))
+    for first, wanted in ((1, [FLOAT32]), (1 - 2.0**-10, [FLOAT32, FLOAT64])):
+        dy = x.copy()
+        dy[0] *= np.float32(first)
+        del dtypes[:]
+        blocks.paired_sums(x, np.zeros(1), dy, FLOAT32)
+        assert dtypes == wanted, f"{n} rows, the first of them times {first}: {dtypes}"
 
 
 def test_only_what_float32_cannot_do_is_done_again(dtypes: list[Any]) -> None:
@@ -253,6 +329,24 @@ def test_only_what_float32_cannot_do_is_done_again(dtypes: list[Any]) -> None:
     assert np.array_equal(got, np.zeros((2, 4))), f"{got}"
     assert square.tolist() == [20 * 2.0**-160, 20 * 2.0**160], f"{square}"
     assert dtypes == [FLOAT32, FLOAT64] * 2, f"{dtypes}"
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_the_scratch_is_of_two_or_three_blocks(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large an array, its sums take three blocks of memory and a combination takes two."""
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 14)
+    x, zero, one = np.ones((1 << 17, 1, 1), np.float16), np.zeros(1), np.ones(1)
+    out = np.empty_like(x)
+    calls = {
+        "paired_sums": (3, lambda: blocks.paired_sums(x, zero, x, dtype)),
+        "combine": (2, lambda: blocks.combine([Term(x, None, None, one)], None, out, dtype)),
+    }
+    for name, (wanted, call) in calls.items():
+        tracemalloc.start()
+        call()
+        taken = tracemalloc.get_traced_memory()[1] / (dtype.itemsize << 14)
+        tracemalloc.stop()
+        assert wanted <= taken < wanted + 0.5, f"{name} takes {taken} blocks, wanted {wanted}"
 
 
 def test_a_block_is_a_mebibyte() -> None:

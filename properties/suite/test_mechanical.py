@@ -148,7 +148,7 @@ def test_no_equivalent_is_listed_twice() -> None:
 SCRIPT = r"""
 import sys, json
 from pathlib import Path
-from properties.benchmarks.mechanical_judge import ROOT, WORK, judge, prepare
+from properties.benchmarks.mechanical_judge import CORPUS, KILLS, ROOT, WORK, judge, prepare
 
 prepare()
 WORK["corpus"] = 1
@@ -162,11 +162,15 @@ changes = {
 }
 if sys.platform == "linux":
     changes["greedy"] = ("pivot = np.zeros(", "[0] * 10**10\n    pivot = np.zeros(")
-for name, (old, new) in changes.items():
+for name in [*changes, "again"]:
+    old, new = changes[name]
     assert old in source, f"{old} is gone"
     place = Path(sys.argv[1]) / name
     found = judge(place, ["corpus", "arguments"], "bn.statistics", source.replace(old, new))
     print(json.dumps([name, found.verdict, found.stage, found.by, place.exists()]))
+    if name == "harmful":
+        changes["again"] = old, new
+        KILLS.update(entry.key for entry in CORPUS if entry.key != found.by)
 """
 
 
@@ -191,6 +195,8 @@ def test_a_harmful_mutant_is_killed_and_a_harmless_one_survives(tmp_path: Path) 
     left = {name: row[3] for name, row in found.items()}
     assert not any(left.values()), f"folders are left: {left}"
     assert found["harmful"][:2] == ["killed", "corpus"], f"{found['harmful']}"
+    assert found["again"][0] == "killed", f"{found['again']}"
+    assert found["again"][2] != found["harmful"][2], "what killed before is not tried first"
     assert found["unchecked"][:2] == ["killed", "arguments"], f"{found['unchecked']}"
     assert found["harmless"][:3] == ["survived", "", ""], f"{found['harmless']}"
     assert found["without end"][:2] == ["timed out", "corpus"], f"{found['without end']}"
