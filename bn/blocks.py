@@ -20,7 +20,7 @@ Float64 = NDArray[np.float64]
 DType = np.dtype[Any]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-BLOCK = 1 << 18  # elements: 1 MiB of float32; smaller blocks cost more calls than cache misses
+BLOCK = 1 << 19  # elements: 2 MiB of float32; smaller blocks cost more calls than cache misses
 ROW = 1 << 13  # elements from which on NumPy's inner loop is at full speed
 SMALL = 1 << 13  # elements up to which float64 costs no more than float32
 TINY, HUGE = 2.0**-100, 2.0**100  # between them float32 products neither vanish nor overflow
