@@ -21,7 +21,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 _SPLITTER = np.array(2.0**27 + 1)  # as arrays: NumPy takes them faster than floats
 _ZERO = np.array(0.0)
-_FEW = 1 << 12  # rows up to which two slices leave less than 2**-104 of the largest term
+_FEW = 1 << 12  # rows up to which what two slices leave of a float64 may be added with rounding
 
 
 def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:

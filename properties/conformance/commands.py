@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import signal
 import sys
 import threading
 import time
@@ -13,10 +12,10 @@ from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
 
 from ..argument_types import positive, seed_number
 from ..contract import TargetError
+from ..signals import status_of, terminable
 from .children import Children
 from .environments import Place, asked, places
 from .gather import Gathering
@@ -68,14 +67,6 @@ def _complain(text: str) -> int:
     return 2
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise _Terminated
-
-
 def run_report(args: argparse.Namespace) -> int:
     """Judge and write; 0 a report was written, 1 nothing could be judged, 2 bad input, 130 cut."""
     from .plots import available
@@ -88,15 +79,13 @@ def run_report(args: argparse.Namespace) -> int:
         out.mkdir(exist_ok=True)
     except (TargetError, OSError) as error:
         return _complain(str(error))
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        return _Report(args).all()
-    except TargetError as error:
-        return _complain(str(error))
-    except OSError as error:
-        return _complain(f"--out={out}: {error.strerror or error}")
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with terminable():
+        try:
+            return _Report(args).all()
+        except TargetError as error:
+            return _complain(str(error))
+        except OSError as error:
+            return _complain(f"--out={out}: {error.strerror or error}")
 
 
 class _Report:
@@ -118,7 +107,7 @@ class _Report:
             self._gather([place for place in found if not place.problem])
         except KeyboardInterrupt as stop:
             self.children.stop()
-            cut = 143 if isinstance(stop, _Terminated) else 130
+            cut = status_of(stop)
         self._clear()
         if not found:
             return cut

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..argument_types import positive, seconds, seed_number
 from ..contract import TargetError
 from ..isolate.limits import Limits
 from ..report import versions, write_json
+from ..signals import status_of, terminable
 from .find import find
 from .migration import lines
 from .portrait import Portrait, as_json, probe
@@ -41,14 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: what has been found is shown and written as after an interrupt."""
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise Terminated
-
-
 def _complain(text: str) -> int:
     print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
     return 2
@@ -62,17 +54,13 @@ def run(args: argparse.Namespace) -> int:
         return _complain(f"--up-to={args.up_to}: expected at least 16, the least that is graded")
     portraits: list[Portrait] = []
     status = 0
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        for spec in dict.fromkeys(args.target):
-            portraits.append(Portrait(spec))
-            status = max(status, _one(portraits[-1], args))
-    except Terminated:
-        status = 143
-    except KeyboardInterrupt:
-        status = 130
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with terminable():
+        try:
+            for spec in dict.fromkeys(args.target):
+                portraits.append(Portrait(spec))
+                status = max(status, _one(portraits[-1], args))
+        except KeyboardInterrupt as stop:
+            status = status_of(stop)
     _clear()
     shown = [portrait for portrait in portraits if not portrait.error]
     if any(portrait.answers for portrait in shown):
