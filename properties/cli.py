@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .argument_types import DATABASE, positive, seconds, seed_number
-from .signals import status_of, terminable
+from .support.argument_types import DATABASE, positive, seconds, seed_number
+from .support.signals import status_of, terminable
 
 if TYPE_CHECKING:
-    from .contract import Target
-    from .isolate.limits import Limits
-    from .run import Result
+    from .engine.exercise import Result
+    from .model.contract import Target
+    from .targets.isolate.limits import Limits
 
 
 LONGEST = 1000  # characters of a complaint
@@ -80,24 +80,24 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
 SWEEP = 5  # examples of each invariant that -x shows first: they kill nine of ten known bugs
 
 _ROOMS = {  # command: the module that has it, the prefix of its functions there, what it does
-    "audit": ("audit_cli", "", "judge a gradient formula exactly"),
-    "replay": ("corpus.commands", "replay_", "run the regression corpus on a target"),
-    "corpus": ("corpus.commands", "", "add to, list, show and check the regression corpus"),
-    "mutants": ("mutants.commands", "list_", "list the known bugs, runnable as mutants:NAME"),
-    "targets": ("adapters.commands", "targets_", "list the named targets and what they need"),
-    "hunt": ("hunt.commands", "", "search for the largest error, on many cores or machines"),
-    "probe": ("probe.commands", "", "find out how targets behave, side by side"),
-    "report": ("conformance.commands", "report_", "judge every installed target, on one page"),
-    "diff": ("conformance.diff", "diff_", "what changed between two results, and if for the worse"),
-    "kill-matrix": ("mutants.commands", "", "run every invariant on every known bug"),
-    "experiment": ("experiment.commands", "", "train with and without batch norm, draw both"),
+    "audit": ("audit", "", "judge a gradient formula exactly"),
+    "replay": ("corpus", "replay_", "run the regression corpus on a target"),
+    "corpus": ("corpus", "", "add to, list, show and check the regression corpus"),
+    "mutants": ("kill_matrix", "list_", "list the known bugs, runnable as mutants:NAME"),
+    "targets": ("targets", "targets_", "list the named targets and what they need"),
+    "hunt": ("hunt", "", "search for the largest error, on many cores or machines"),
+    "probe": ("probe", "", "find out how targets behave, side by side"),
+    "report": ("report", "report_", "judge every installed target, on one page"),
+    "diff": ("diff", "diff_", "what changed between two results, and if for the worse"),
+    "kill-matrix": ("kill_matrix", "", "run every invariant on every known bug"),
+    "experiment": ("experiment", "", "train with and without batch norm, draw both"),
 }
 
 
 def _room(name: str) -> Any:
     import importlib
 
-    return importlib.import_module(f".{name}", __package__)
+    return importlib.import_module(f".commands.{name}", __package__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,7 +136,7 @@ def _show_anything() -> None:
 
 
 def _list_invariants() -> int:
-    from .report import invariants_table
+    from .run.text import invariants_table
 
     print(invariants_table())
     return 0
@@ -148,10 +148,10 @@ def _complain(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from .contract import TargetError
-    from .database import absolute, opened
-    from .expectations import read
+    from .engine.database import absolute, opened
     from .invariants import INVARIANTS
+    from .model.contract import TargetError
+    from .run.expectations import read
 
     unknown = [name for name in args.only if name not in INVARIANTS]
     if unknown:
@@ -180,7 +180,7 @@ def _run(args: argparse.Namespace) -> int:
 def _quietly_found(args: argparse.Namespace) -> Target:
     import warnings
 
-    from .probe import find
+    from .targets.offers import find
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -188,32 +188,32 @@ def _quietly_found(args: argparse.Namespace) -> Target:
 
 
 def _limits(args: argparse.Namespace) -> Limits | None:
-    from .isolate.limits import Limits
+    from .targets.isolate.limits import Limits
 
     return None if args.in_process else Limits(args.timeout, args.memory)
 
 
 def _tell_killed_runs() -> None:
     """Name what earlier runs that were killed left of their last calls."""
-    if f"{__package__}.isolate.trace" in sys.modules:
-        from .isolate.trace import left
+    if f"{__package__}.targets.isolate.trace" in sys.modules:
+        from .targets.isolate.trace import left
 
         for path in left():
-            command = f"python -m {__package__}.isolate.trace {path}"
+            command = f"python -m {__package__}.targets.isolate.trace {path}"
             print(f"bncheck: a run was killed here in a call; {command} shows it", file=sys.stderr)
 
 
 def _forget_killed_runs() -> None:
     """Remove what earlier runs that were killed left of their last calls."""
-    if f"{__package__}.isolate.trace" in sys.modules:
-        from .isolate.trace import clean
+    if f"{__package__}.targets.isolate.trace" in sys.modules:
+        from .targets.isolate.trace import clean
 
         clean()
 
 
 def _end_processes() -> None:
-    if f"{__package__}.isolate.remote" in sys.modules:
-        from .isolate.remote import close_all
+    if f"{__package__}.targets.isolate.remote" in sys.modules:
+        from .targets.isolate.remote import close_all
 
         close_all()
 
@@ -250,8 +250,8 @@ class _Run:
         self.progress = sys.stderr.isatty()
 
     def all(self) -> int:
-        from .contract import TargetError
-        from .report import conventions_text, exit_status, header
+        from .model.contract import TargetError
+        from .run.text import conventions_text, exit_status, header
 
         _tell_killed_runs()
         print(conventions_text(self.target))
@@ -272,7 +272,7 @@ class _Run:
         return cut or unwritten or exit_status(self.results)
 
     def _each(self) -> None:
-        from .report import line
+        from .run.text import line
 
         if self.args.exitfirst and self._sweep():
             return
@@ -287,7 +287,7 @@ class _Run:
 
     def _sweep(self) -> bool:
         """Show some examples to every invariant, which is soon done; return whether one failed."""
-        from .report import line
+        from .run.text import line
 
         examples = min(SWEEP, self.args.examples)
         for _, results in self._held(examples):
@@ -301,10 +301,10 @@ class _Run:
 
     def _held(self, examples: int) -> Iterator[tuple[str, Iterable[Result]]]:
         """Yield the results of each invariant as they come, from here or from the workers."""
-        from .expectations import held
+        from .run.expectations import held
 
         if self.args.jobs > 1:
-            from .jobs import Task, spread
+            from .run.jobs import Task, spread
 
             task = Task(
                 self.target.spec, _limits(self.args), tuple(self.registry), examples, self.seed,
@@ -331,7 +331,7 @@ class _Run:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _finish(self, interrupted: bool) -> None:
-        from .report import failure_text, summary
+        from .run.text import failure_text, summary
 
         self._clear()
         for result in self.results:
@@ -348,8 +348,8 @@ class _Run:
 
     def _remember(self) -> None:
         """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""
+        from .corpus.entries import entry
         from .corpus.files import remember
-        from .entry import entry
 
         failed = [r for r in self.results if r.verdict == "fail" and r.case is not None]
         try:
@@ -359,7 +359,7 @@ class _Run:
 
     def _write(self) -> int:
         """Write the JSON file that was asked for; return 2 where that cannot be done."""
-        from .report import document, write_json
+        from .run.text import document, write_json
 
         if self.args.json is None:
             return 0

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .argument_types import DATABASE
+from .support.argument_types import DATABASE
 
 if TYPE_CHECKING:
-    from .run import Result
+    from .engine.exercise import Result
 
 PROFILES = {"quick": 20, "default": 100, "thorough": 2000}
 
@@ -61,11 +61,11 @@ class _Session:
     def __init__(self, config: pytest.Config, spec: str, seed: int | None) -> None:
         import warnings
 
-        from .contract import TargetError
-        from .database import absolute, opened
-        from .expectations import read
-        from .isolate.limits import Limits
-        from .probe import find
+        from .engine.database import absolute, opened
+        from .model.contract import TargetError
+        from .run.expectations import read
+        from .targets.isolate.limits import Limits
+        from .targets.offers import find
 
         self.config, self.spec = config, spec
         self.seed = _shared_seed(config) if seed is None else seed
@@ -104,7 +104,7 @@ class _Session:
 
     def pytest_unconfigure(self) -> None:
         """End the target's process."""
-        from .isolate.remote import close_all
+        from .targets.isolate.remote import close_all
 
         close_all()
 
@@ -119,7 +119,7 @@ class _Session:
         ]
         lines = {text: None for r in reports for key, text in r.user_properties if key == "bncheck"}
         if lines:
-            from .report import header
+            from .run.text import header
 
             terminalreporter.section(f"bncheck {self.spec}")
             for text in (header(self.target), *lines):
@@ -155,8 +155,8 @@ class _Check(pytest.Item):
 
     def runtest(self) -> None:
         """Exercise the invariant and turn its verdict into pytest's."""
-        from .expectations import held
-        from .report import line
+        from .run.expectations import held
+        from .run.text import line
 
         owner = self.owner
         options = {"examples": owner.examples, "seed_number": owner.seed}
@@ -167,7 +167,7 @@ class _Check(pytest.Item):
         self._outcome(results)
 
     def _outcome(self, results: list[Result]) -> None:
-        from .report import failure_text
+        from .run.text import failure_text
 
         owner = self.owner
         for result in results:
@@ -184,7 +184,7 @@ class _Check(pytest.Item):
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         """Show the report's text, or the line of a lost database, instead of a traceback."""
-        from .contract import TargetError
+        from .model.contract import TargetError
 
         if isinstance(excinfo.value, (_Failed, TargetError)):
             return str(excinfo.value)

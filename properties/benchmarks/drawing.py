@@ -17,8 +17,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ..contract import Conventions
-from ..strategies import INPUTS, Inputs, cases, recipes
+from ..engine.strategies import INPUTS, Inputs, cases, recipes
+from ..model.contract import Conventions
 
 ELEMENTS = 512
 MATRICES = INPUTS["matrices"] = Inputs(n=(128, 128), channels=(4, 4))

@@ -17,13 +17,13 @@ import numpy as np
 from reference import rounding
 from reference.float64 import Reference, reference_train, with_gradients
 
-from .. import contract, expected
-from ..cases import Case, Recipe, build
+from ..engine.exercise import run_invariant
+from ..engine.strategies import cases
 from ..invariants import INVARIANTS
 from ..invariants.calls import trained
-from ..probe import find
-from ..run import run_invariant
-from ..strategies import cases
+from ..model import contract, expected
+from ..model.cases import Case, Recipe, build
+from ..targets.offers import find
 from .drawing import CONVENTIONS, ELEMENTS, OFFERS, time_per_example
 from .timing import Table, interleaved, run_python, told
 

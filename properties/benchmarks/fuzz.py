@@ -21,7 +21,7 @@ from random import Random
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from ..argument_types import positive, seed_number
+from ..support.argument_types import positive, seed_number
 from .fuzz_guard import Escaped, TooLong, guarded
 from .fuzz_inputs import free, mutated
 from .fuzz_readers import READERS, Reader

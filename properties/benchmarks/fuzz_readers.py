@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .fuzz_seeds import (
+from .fuzz_seeds import (  # fmt: skip
     command_lines,
     corpora,
     formulas,
@@ -26,7 +26,7 @@ from .fuzz_seeds import (
     results,
     traces,
     values,
-)  # fmt: skip
+)
 
 Read = Callable[[bytes, Path], bool]
 
@@ -81,7 +81,7 @@ def _corpus(data: bytes, folder: Path) -> bool:
     from ..corpus.files import Malformed, format_entries, read_file
     from ..corpus.replay import replay
     from ..corpus.show import as_c, as_python, as_table
-    from ..probe import find
+    from ..targets.offers import find
 
     entries, problems = read_file(_file(folder, "fuzzed.json", _signed(data)))
     if any("\n" in problem for problem in problems):
@@ -128,8 +128,8 @@ def _added(data: bytes, folder: Path) -> bool:
 
 
 def _registry(data: bytes, folder: Path) -> bool:
-    from ..contract import TargetError
-    from ..expectations import read
+    from ..model.contract import TargetError
+    from ..run.expectations import read
 
     try:
         read(_file(folder, "fuzzed.toml", data))
@@ -162,8 +162,8 @@ def _audit(data: bytes, folder: Path) -> bool:
 
 
 def _value(data: bytes, folder: Path) -> bool:
-    from ..isolate.protocol import Reader as Messages
-    from ..isolate.protocol import Undecodable
+    from ..targets.isolate.protocol import Reader as Messages
+    from ..targets.isolate.protocol import Undecodable
 
     try:
         messages = Messages(data)
@@ -175,8 +175,8 @@ def _value(data: bytes, folder: Path) -> bool:
 
 
 def _trace(data: bytes, folder: Path) -> bool:
-    from ..isolate.protocol import Undecodable
-    from ..isolate.trace import read
+    from ..targets.isolate.protocol import Undecodable
+    from ..targets.isolate.trace import read
 
     try:
         read(_file(folder, "call-1-0.bin", data))
@@ -186,10 +186,10 @@ def _trace(data: bytes, folder: Path) -> bool:
 
 
 def _program(data: bytes, folder: Path) -> bool:
-    from ..contract import TargetError
-    from ..isolate.limits import Limits
-    from ..isolate.remote import close_all
-    from ..probe import find
+    from ..model.contract import TargetError
+    from ..targets.isolate.limits import Limits
+    from ..targets.isolate.remote import close_all
+    from ..targets.offers import find
 
     path = _file(folder, "answers.bin", data)
     with _inside(folder), contextlib.redirect_stderr(io.StringIO()):
@@ -221,10 +221,10 @@ def _diff(data: bytes, folder: Path) -> bool:
 
 
 def _hunt(data: bytes, folder: Path) -> bool:
-    from ..contract import TargetError
-    from ..hunt.keep import table, verdict
+    from ..hunt.result import table, verdict
     from ..hunt.shards import Shard
     from ..hunt.state import kept
+    from ..model.contract import TargetError
     from .fuzz_seeds import HEAD
 
     path = _file(folder, "hunt.jsonl", data)

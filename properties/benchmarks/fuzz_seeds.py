@@ -88,7 +88,7 @@ def formulas() -> list[bytes]:
 @cache
 def values() -> list[bytes]:
     """Return values of the protocol."""
-    from ..isolate import protocol
+    from ..targets.isolate import protocol
 
     x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2)
     opaque = protocol.opaque("Thing", "<thing>", "no array")
@@ -108,7 +108,7 @@ def values() -> list[bytes]:
 @cache
 def programs() -> list[bytes]:
     """Return what a program answers: its greeting, and what its calls return."""
-    from ..isolate.protocol import Held, frame, put, put_inline, put_text
+    from ..targets.isolate.protocol import Held, frame, put, put_inline, put_text
 
     greeting = bytearray(b"H" + struct.pack("<HB", 1, 2))
     for text in ("forward_train", "backward_train", '{"ndim": [2], "dtypes": ["float32"]}'):
@@ -124,8 +124,8 @@ def programs() -> list[bytes]:
 @cache
 def traces() -> list[bytes]:
     """Return files of a last call, with arrays in them and arrays that lie in the file."""
-    from ..isolate import protocol
-    from ..isolate.trace import MAGIC
+    from ..targets.isolate import protocol
+    from ..targets.isolate.trace import MAGIC
 
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     made = []
@@ -152,7 +152,7 @@ def hunts() -> list[bytes]:
     from ..hunt.shards import shards
     from ..hunt.state import kept
     from ..hunt.work import fingerprint, search_shard
-    from ..probe import find
+    from ..targets.offers import find
 
     target = find(WRONG)
     mark = fingerprint(target)

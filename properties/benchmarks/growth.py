@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..writing import write_whole
+from ..support.writing import write_whole
 from .timing import Table, run_python, told
 
 MEGABYTE = 2**20

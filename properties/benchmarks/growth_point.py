@@ -84,9 +84,9 @@ def _once(n: int, c: int) -> tuple[float, float, int, int, int]:
 
 def run(examples: int) -> dict[str, float]:
     """Return the seconds of a run of some invariants on bn, and the memory it held at most."""
+    from ..engine.exercise import run_invariant
     from ..invariants import INVARIANTS
-    from ..probe import find
-    from ..run import run_invariant
+    from ..targets.offers import find
 
     target, start = find("bn"), time.process_time()
     for name in INVARIANTS_RUN:

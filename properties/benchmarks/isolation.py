@@ -19,15 +19,15 @@ from statistics import median
 
 import numpy as np
 
-from .. import contract
-from ..contract import Target
+from ..engine.exercise import run_invariant
+from ..engine.strategies import INPUTS
 from ..invariants import INVARIANTS
-from ..isolate.limits import Limits
-from ..isolate.remote import Remote
-from ..probe import probed
-from ..run import run_invariant
-from ..strategies import INPUTS
-from ..targets import load
+from ..model import contract
+from ..model.contract import Target
+from ..targets.isolate.limits import Limits
+from ..targets.isolate.remote import Remote
+from ..targets.load import load
+from ..targets.offers import probed
 
 Times = tuple[float, float]
 SPEC = "bn"

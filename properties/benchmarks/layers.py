@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
+from ..model.contract import Array
 from .timing import Table, interleaved, ratio, told
 
 SHAPES = ((256, 1024), (65536, 64), (64, 64, 32, 32), (32, 256, 14, 14))

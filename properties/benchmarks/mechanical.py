@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from ..argument_types import positive, seed_number
+from ..support.argument_types import positive, seed_number
 from .mechanical_equivalents import Equivalent, equivalents, is_listed
 from .mechanical_judge import KILLS, ROOT, STAGES, Judged, Worker, judge, prepare
 from .mechanical_mutations import Missing, Mutation, mutations

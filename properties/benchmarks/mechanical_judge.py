@@ -28,12 +28,12 @@ import pytest
 
 from ..corpus.files import Entry, read_corpus
 from ..corpus.replay import replay
+from ..engine.exercise import run_invariant
 from ..invariants import INVARIANTS
-from ..probe import find
-from ..run import run_invariant
+from ..targets.offers import find
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = ROOT / "properties" / "suite"
+SUITE = ROOT / "properties" / "suite" / "bn"
 ARGUMENTS = "test_bn_arguments.py"
 MEMORY = 2 << 30  # bytes that a mutant may take more than its parent has
 WORK = {"corpus": 5, "arguments": 5, "tests": 30, "millions": 30, "invariants": 300}  # seconds of

@@ -19,16 +19,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import contract, expected
-from ..cases import FINITE, GAMMAS, GRADIENTS, REGIMES, Case, Recipe, build
-from ..contract import Array, Conventions, Misbehaved, Target
-from ..expectations import only_dtypes
+from ..engine.strategies import EPSILONS, MOMENTA
 from ..invariants.calls import agrees, evaluated, parameter_agrees, trained
 from ..invariants.state import initial
-from ..mutants.forms import COMBINED
-from ..mutants.textbook import Pieces, implementation
-from ..strategies import EPSILONS, MOMENTA
-from ..verdict import Claim, judge
+from ..model import contract, expected
+from ..model.cases import FINITE, GAMMAS, GRADIENTS, REGIMES, Case, Recipe, build
+from ..model.contract import Array, Conventions, Misbehaved, Target
+from ..model.verdict import Claim, judge
+from ..plants.forms import COMBINED
+from ..plants.textbook import Pieces, implementation
+from ..run.expectations import only_dtypes
 
 DTYPES = ("float32", "float64")
 
@@ -85,7 +85,7 @@ def everything(target: Target, case: Case) -> Iterable[Claim]:
 
 
 def _targets(with_torch: bool) -> dict[str, Target]:
-    from ..probe import find
+    from ..targets.offers import find
 
     conventions = Conventions(dtypes=DTYPES)
     targets = {name: implementation(pieces, conventions, name) for name, pieces in COMBINED.items()}

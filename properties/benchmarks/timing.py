@@ -116,7 +116,7 @@ def told(text: str) -> Iterator[None]:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on: processor, cores, versions, and how busy it was."""
-    from ..report import versions
+    from ..run.text import versions
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None

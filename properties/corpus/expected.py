@@ -19,12 +19,12 @@ from reference import exact
 from reference.float64 import reference_train
 from reference.rounding_second import folding_radii, merged_radii, second_radii, tangent_radius
 
-from .. import expected
-from ..cases import Case, Recipe, state_dtype
-from ..contract import Array, Conventions
-from ..entry import Calls, encode_float, shortened
-from ..expected import Wanted, row, rows
 from ..invariants.inference import _by_output
+from ..model import expected
+from ..model.cases import Case, Recipe, state_dtype
+from ..model.contract import Array, Conventions
+from ..model.expected import Wanted, row, rows
+from .entries import Calls, encode_float, shortened
 from .files import Entry, decode_array, decode_float, decode_wanted
 
 _MANY = 500  # rows from which the float64 reference replaces the rationals

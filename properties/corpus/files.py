@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
-from ..writing import hidden
-from ..writing import write_whole as write_whole
+from ..model.contract import Array
+from ..support.writing import hidden
+from ..support.writing import write_whole as write_whole
 
 CORPUS = Path(__file__).parent
 LAST_RUN = Path(".bncheck") / "last_run.json"
@@ -60,8 +60,8 @@ def decode_array(value: dict[str, Any]) -> Array:
     Raises:
         Malformed: NumPy has the dtype only with a package that is not installed.
     """
-    from ..cases import dtype_of
-    from ..layouts import arrange
+    from ..model.cases import dtype_of
+    from ..model.layouts import arrange
 
     integers = value["dtype"] == "int64"
     numbers = value["data"] if integers else [decode_float(v) for v in value["data"]]

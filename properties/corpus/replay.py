@@ -11,10 +11,10 @@ import numpy as np
 from reference import rounding
 from reference.ball import precision
 
-from .. import contract
-from ..cases import dtype_of, state_dtype
-from ..contract import Array, Misbehaved, Target
-from ..verdict import Claim, Failure, is_true, judge, same_bits
+from ..model import contract
+from ..model.cases import dtype_of, state_dtype
+from ..model.contract import Array, Misbehaved, Target
+from ..model.verdict import Claim, Failure, is_true, judge, same_bits
 from .files import Entry, decode_array, decode_float, decode_wanted
 
 _INPUTS = ("x", "gamma", "beta", "running_mean", "running_var", "dy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..layouts import LAYOUTS
+from ..model.layouts import LAYOUTS
 from .files import Malformed, decode_float
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..entry import ARGUMENTS
+from .entries import ARGUMENTS
 from .files import Entry, decode_array, decode_float, decode_wanted
 
 _C_TYPES = {"float32": "float", "float64": "double", "int64": "long long"}

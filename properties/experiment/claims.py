@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ..contract import Array
+from ..model.contract import Array
 from .training import Curve, Plan, Setting
 
 CONFIDENCE = 0.95

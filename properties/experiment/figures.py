@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
+from ..model.contract import Array
 from .claims import Runs
 from .training import Plan
 

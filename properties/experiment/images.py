@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
+from ..model.contract import Array
 from .training import Images
 
 TRAINING = 1000  # images, as in "Deep Learning from Scratch"

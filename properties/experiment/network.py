@@ -11,7 +11,7 @@ import numpy as np
 
 import bn
 
-from ..contract import Array
+from ..model.contract import Array
 
 Norm = Callable[[int], Any]  # from a width to a layer like bn.BatchNormalization
 

@@ -17,10 +17,10 @@ import numpy as np
 
 import bn
 
-from ..contract import Array
+from ..corpus.entries import Calls, encode_array, encode_float
 from ..corpus.expected import with_expected
 from ..corpus.files import CORPUS, Entry, format_entries, write_whole
-from ..entry import Calls, encode_array, encode_float
+from ..model.contract import Array
 from .images import digits
 from .network import step
 from .schedule import weight_scales

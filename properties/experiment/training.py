@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from ..contract import Array
+from ..model.contract import Array
 from .network import Net, Norm, accuracy, batch_norm, build, forward, step
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import expected
-from ..cases import Case, Recipe
-from ..contract import Array, Misbehaved, Target
+from ..model import expected
+from ..model.cases import Case, Recipe
+from ..model.contract import Array, Misbehaved, Target
 from .quantities import Quantity
 
 CONSTANT = "constant"  # the decade of channels whose variance is zero

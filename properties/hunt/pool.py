@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from ..contract import TargetError
-from ..workers import workers
+from ..model.contract import TargetError
+from ..run.workers import workers
 
 Opened = tuple[Executor, Callable[[], int]]  # and how many shards to have under way
 Open = Callable[[int | None], contextlib.AbstractContextManager[Opened]]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array, Target
 from ..invariants.calls import evaluated, trained, trained_back
 from ..invariants.second_order import _tangents
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array, Target
 from . import radii
 from .radii import Certified
 

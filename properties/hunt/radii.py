@@ -11,11 +11,11 @@ from reference.ball import Precision
 from reference.float64 import Reference, reference_train
 from reference.rounding_second import second_radii, tangent_radius
 
-from .. import expected
-from ..cases import Case
-from ..contract import Array
-from ..expected import rows
 from ..invariants.second_order import _tangent_rows
+from ..model import expected
+from ..model.cases import Case
+from ..model.contract import Array
+from ..model.expected import rows
 
 _TERM = 2.0**52  # a reference's bound is 2**-52 of the largest term that is added
 

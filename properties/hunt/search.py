@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis import target as climb
 from hypothesis.database import ExampleDatabase
 
-from ..cases import build
-from ..contract import Target
-from ..database import Part
-from ..expectations import only_dtypes
-from ..unmixed import without_local_constants
+from ..engine.database import Part
+from ..engine.local_constants import without_local_constants
+from ..model.cases import build
+from ..model.contract import Target
+from ..run.expectations import only_dtypes
 from .cells import Cell, joined, seen
 from .measure import Decade, Point, measure
 from .quantities import QUANTITIES

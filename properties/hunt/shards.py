@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..cases import REGIMES, Recipe
-from ..contract import Target
-from ..strategies import WELL, Inputs, offered_dtypes
+from ..engine.strategies import WELL, Inputs, offered_dtypes
+from ..model.cases import REGIMES, Recipe
+from ..model.contract import Target
 from .quantities import QUANTITIES, Quantity
 
 DECADES = range(9)  # of mean/sd, 1 to 1e8

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..contract import Target
+from ..model.contract import Target
 from .cells import Cell
-from .keep import Table, case_of, rank
-from .known import known
 from .measure import CONSTANT, Decade, Point
+from .registered import known
+from .result import Table, case_of, rank
 from .search import Failing
 
 _MARK = {"fail": "!", "undecided": "?", "pass": ""}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cases import Recipe
-from ..contract import Target
-from ..strategies import _choices
+from ..engine.strategies import _choices
+from ..model.cases import Recipe
+from ..model.contract import Target
 from .shards import Shard, inputs, placed
 
 At = tuple[int, ...]  # one index per field of a recipe; 0 is the simplest

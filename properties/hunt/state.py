@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ..contract import TargetError
+from ..model.contract import TargetError
 from .shards import Shard
 
 Found = dict[str, Any]  # what `work.search_shard` gives

@@ -12,17 +12,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..contract import Target, TargetError
-from ..database import once
-from ..probe import find
-from ..report import versions
+from ..engine.database import once
+from ..model.contract import Target, TargetError
+from ..run.text import versions
+from ..targets.offers import find
 from .cells import cell_as_json
 from .search import Failing, search
 from .shards import Shard
 
 _BNCHECK = Path(__file__).resolve().parents[2]
 _ONE_AT_A_TIME = threading.Lock()  # a target need not stand threads, which a cluster's workers have
-_ROOMS = ("properties", "properties/hunt", "properties/invariants", "reference")
+_ROOMS = (
+    "properties/model",
+    "properties/engine",
+    "properties/hunt",
+    "properties/invariants",
+    "reference",
+)
 
 
 def target_of(spec: str) -> Target:

@@ -10,12 +10,12 @@ import numpy as np
 from reference.differences import derivative_along
 from reference.float64 import reference_train
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array, Target
-from ..expected import rows
-from ..layouts import LAYOUTS, arrange
-from ..verdict import Claim, is_true, same_bits
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array, Target
+from ..model.expected import rows
+from ..model.layouts import LAYOUTS, arrange
+from ..model.verdict import Claim, is_true, same_bits
 from .calls import agrees, inner, parameter_agrees, total, trained, trained_back
 from .forward import exact_scale, scaled
 from .registry import invariant

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import contract
-from ..cases import Case
-from ..contract import Array, Gradients, Target, Trained
-from ..expected import Wanted, rows
-from ..verdict import Claim
+from ..model import contract
+from ..model.cases import Case
+from ..model.contract import Array, Gradients, Target, Trained
+from ..model.expected import Wanted, rows
+from ..model.verdict import Claim
 
 
 def trained(target: Target, case: Case, keep_layout: bool = False) -> Trained:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import expected
-from ..cases import Case
-from ..contract import Array, Target
-from ..expected import rows
-from ..verdict import Claim, is_true, same_bits
+from ..model import expected
+from ..model.cases import Case
+from ..model.contract import Array, Target
+from ..model.expected import rows
+from ..model.verdict import Claim, is_true, same_bits
 from .calls import agrees, inner, plain, total, trained, with_x
 from .registry import invariant
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from reference.rounding_second import folding_radii
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array, Target
-from ..expected import Wanted, row, rows
-from ..verdict import Claim
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array, Target
+from ..model.expected import Wanted, row, rows
+from ..model.verdict import Claim
 from .calls import agrees, evaluated, parameter_agrees, trained
 from .registry import invariant
 

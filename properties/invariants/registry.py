@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..cases import Case
-from ..contract import Target
-from ..verdict import Claim
+from ..model.cases import Case
+from ..model.contract import Target
+from ..model.verdict import Claim
 
 Check = Callable[[Target, Case], Iterable[Claim]]
 

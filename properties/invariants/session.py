@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Target
-from ..verdict import Claim
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Target
+from ..model.verdict import Claim
 from .calls import agrees, evaluated, parameter_agrees, trained
 from .registry import invariant
 from .state import initial

@@ -9,10 +9,10 @@ import numpy as np
 
 from reference.rounding_second import merged_radii
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array, Target
-from ..verdict import Claim, is_true
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array, Target
+from ..model.verdict import Claim, is_true
 from .registry import invariant
 
 

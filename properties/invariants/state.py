@@ -9,11 +9,11 @@ import numpy as np
 
 from reference.rounding import Spread, output_radius, rstd_spread
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array, Target, Trained
-from ..expected import Wanted, exactly, row
-from ..verdict import Claim, is_true, same_bits
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array, Target, Trained
+from ..model.expected import Wanted, exactly, row
+from ..model.verdict import Claim, is_true, same_bits
 from .calls import agrees, parameter_agrees, trained
 from .registry import invariant
 

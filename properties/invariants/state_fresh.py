@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Target
-from ..expected import Wanted
-from ..verdict import Claim, judge
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Target
+from ..model.expected import Wanted
+from ..model.verdict import Claim, judge
 from .calls import agrees
 from .registry import invariant
 from .state import inference_near, trained_through, wanted_after

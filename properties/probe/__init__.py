@@ -1,4 +1,1 @@
-"""What a target offers and how it behaves, found out from plain calls."""
-
-from .find import find as find
-from .find import probed as probed
+"""How a target behaves, found out from the outside, question by question."""

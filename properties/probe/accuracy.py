@@ -17,13 +17,13 @@ from reference import rounding
 from reference.ball import precision
 from reference.float64 import reference_train
 
-from .. import contract
-from ..cases import dtype_of, state_dtype
-from ..contract import Array, Conventions, Misbehaved
-from ..layouts import arrange
-from ..verdict import Claim
+from ..model import contract
+from ..model.cases import dtype_of, state_dtype
+from ..model.contract import Array, Conventions, Misbehaved
+from ..model.layouts import arrange
+from ..model.verdict import Claim
 from .answers import misfit
-from .material import FREE_EPS, FREE_SCALE, Probing, row, weight_of
+from .subject import FREE_EPS, FREE_SCALE, Probing, row, weight_of
 
 QUANTITIES = ("mean", "variance", "y", "dx", "dgamma", "dbeta")
 SIZES = (2**4, 2**8, 2**12, 2**16, 2**20)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Misbehaved
-from ..verdict import Claim, judge
+from ..model.contract import Misbehaved
+from ..model.verdict import Claim, judge
 
 FOUND, DIFFERS, NONE, OPEN = "found", "differs", "fits none", "cannot tell"
 REFUSED, SEEN, UNASKED = "not offered", "seen", "not asked"

@@ -12,22 +12,12 @@ from reference import forms, rounding
 from reference.ball import Precision
 from reference.float64 import Reference, reference_train
 
-from .. import contract, expected
-from ..cases import Case, dtype_of, state_dtype
-from ..contract import Array
-from ..verdict import Claim
+from ..model import contract, expected
+from ..model.cases import Case, dtype_of, state_dtype
+from ..model.contract import Array
+from ..model.verdict import Claim
 from .answers import FOUND, OPEN, REFUSED, SEEN, Answer, asked, misfit, narrowest
-from .material import (
-    FREE_EPS,
-    FREE_SCALE,
-    WIDE,
-    Probing,
-    arithmetic,
-    case_of,
-    row,
-    train,
-    weight_of,
-)
+from .subject import FREE_EPS, FREE_SCALE, WIDE, Probing, arithmetic, case_of, row, train, weight_of
 
 _N, _C = 7, 24  # seven values: a mean that no binary format has
 

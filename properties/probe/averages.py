@@ -9,12 +9,11 @@ import numpy as np
 
 from reference.ball import Precision
 
-from .. import contract
-from ..cases import state_dtype
-from ..expected import Wanted
-from ..verdict import Claim
+from ..model import contract
+from ..model.cases import state_dtype
+from ..model.expected import Wanted
+from ..model.verdict import Claim
 from .answers import FOUND, NONE, OPEN, REFUSED, SEEN, Answer, asked, chosen, merged, misfit
-from .material import Probing
 from .steps import (
     COUNTING,
     EPS,
@@ -27,6 +26,7 @@ from .steps import (
     step,
     worn_off,
 )
+from .subject import Probing
 
 
 def _mean_claims(steps: list[Step], name: str, count: int) -> Iterator[Claim]:

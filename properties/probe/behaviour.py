@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import expected
-from ..cases import Case
-from ..contract import Array, Misbehaved, Trained
-from ..layouts import LAYOUTS, arrange
-from ..verdict import Claim
+from ..model import expected
+from ..model.cases import Case
+from ..model.contract import Array, Misbehaved, Trained
+from ..model.layouts import LAYOUTS, arrange
+from ..model.verdict import Claim
 from .answers import SEEN, Answer, misfit
-from .material import FREE_EPS, FREE_SCALE, Probing, case_of, row, train
+from .subject import FREE_EPS, FREE_SCALE, Probing, case_of, row, train
 
 _C = 4
 

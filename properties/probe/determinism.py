@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import contract
-from ..cases import dtype_of, state_dtype
-from ..contract import Array, Conventions, Misbehaved, Target
+from ..model import contract
+from ..model.cases import dtype_of, state_dtype
+from ..model.contract import Array, Conventions, Misbehaved, Target
 from .answers import FOUND, OPEN, Answer, asked
-from .material import Probing
+from .subject import Probing
 
 SIZES = (2**6, 2**16)
 _C, _PATIENCE = 5, 300
@@ -168,7 +168,7 @@ def _main() -> int:
         os.sched_setaffinity(0, able[: told["threads"]])
     import warnings
 
-    from ..targets import load
+    from ..targets.load import load
 
     warnings.simplefilter("ignore")
     given: dict[str, Any] = {

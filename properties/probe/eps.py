@@ -12,12 +12,12 @@ import numpy as np
 from reference import rounding
 from reference.float64 import Reference, reference_eval
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array
-from ..verdict import Claim
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array
+from ..model.verdict import Claim
 from .answers import DIFFERS, FOUND, Answer, asked, chosen, misfit
-from .material import Probing, case_of, train
+from .subject import Probing, case_of, train
 
 GIVEN = {"float16": (2.0**-4, 2.0**-8)}
 _USUAL = (2.0**-4, 2.0**-30)

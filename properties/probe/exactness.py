@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cases import dtype_of, state_dtype
-from ..contract import Misbehaved
+from ..model.cases import dtype_of, state_dtype
+from ..model.contract import Misbehaved
 from .accuracy import QUANTITIES, places, results
-from .material import Probing
+from .subject import Probing
 
 
 @dataclass(frozen=True)

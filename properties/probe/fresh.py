@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import contract, expected
-from ..cases import Case, state_dtype
-from ..contract import Array, Misbehaved
-from ..verdict import Claim
+from ..model import contract, expected
+from ..model.cases import Case, state_dtype
+from ..model.contract import Array, Misbehaved
+from ..model.verdict import Claim
 from .answers import OPEN, Answer, chosen, misfit
-from .material import Probing, case_of, row, train
 from .steps import Weights, averaged
+from .subject import Probing, case_of, row, train
 
 _CALLS, _C, _MOMENTUM, _EPS = 3, 8, 0.25, 2.0**-10
 QUESTIONS = ("first batch", "start in inference")

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import contract, expected
-from ..cases import Case
-from ..contract import Array
-from ..verdict import Claim
+from ..model import contract, expected
+from ..model.cases import Case
+from ..model.contract import Array
+from ..model.verdict import Claim
 from .answers import Answer, asked, chosen, misfit
-from .material import FREE_EPS, FREE_SCALE, Probing, case_of, train
+from .subject import FREE_EPS, FREE_SCALE, Probing, case_of, train
 
 _C = 8
 _MOMENTA = (127 / 128, 1 / 128)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Target
+from ..model.contract import Target
 from . import (
     accuracy,
     arithmetic,
@@ -26,7 +26,7 @@ from . import (
 from .accuracy import Grade
 from .answers import UNASKED, Answer
 from .exactness import Exact
-from .material import WIDE, Probing
+from .subject import WIDE, Probing
 
 
 @dataclass

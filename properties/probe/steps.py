@@ -10,10 +10,10 @@ import numpy as np
 
 from reference.ball import Ball, Precision
 
-from .. import expected
-from ..contract import Array
-from ..expected import Wanted
-from .material import Probing, case_of, row, train
+from ..model import expected
+from ..model.contract import Array
+from ..model.expected import Wanted
+from .subject import Probing, case_of, row, train
 
 MOMENTA = (0.25, 127 / 128, 1 / 128)  # each exact in every binary format
 _C = 8

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import expected
-from ..contract import Array, Conventions, Misbehaved
-from ..verdict import Claim
+from ..model import expected
+from ..model.contract import Array, Conventions, Misbehaved
+from ..model.verdict import Claim
 from .answers import FOUND, REFUSED, Answer, asked, chosen, merged, misfit
-from .material import FREE_EPS, FREE_SCALE, Probing, case_of, train
+from .subject import FREE_EPS, FREE_SCALE, Probing, case_of, train
 
 _CANDIDATES: dict[str, dict[str, Any]] = {
     "per channel, axis 1": {"statistics": "per_channel", "channel_axis": 1},

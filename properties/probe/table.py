@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..contract import DTYPES
+from ..model.contract import DTYPES
 from .migration import lines
 from .portrait import Portrait, exact_summary, summary_of
 

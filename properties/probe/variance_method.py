@@ -12,14 +12,14 @@ import numpy as np
 from reference.ball import precision
 from reference.float64 import reference_train
 
-from .. import expected
-from ..cases import dtype_of
-from ..contract import Array
-from ..mutants.forms import RIGHT_FORMS
-from ..mutants.wrong_precision import WRONG_PRECISION
-from ..verdict import Claim
+from ..bugs.wrong_precision import WRONG_PRECISION
+from ..model import expected
+from ..model.cases import dtype_of
+from ..model.contract import Array
+from ..model.verdict import Claim
+from ..plants.forms import RIGHT_FORMS
 from .answers import FOUND, OPEN, Answer, asked, misfit, narrowest
-from .material import Probing, case_of, row, train, weight_of
+from .subject import Probing, case_of, row, train, weight_of
 
 _N = 6
 _PER_RATIO = 32  # channels per mean/sd

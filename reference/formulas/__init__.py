@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import (
-    closed_form,
-    ioffe_szegedy,
-    node_by_node,
-    running,
-    second_order,
-    synchronised,
-)
+from . import closed_form, ioffe_szegedy, node_by_node, running, second_order, synchronised
 
 GRADIENTS = ("dx", "dgamma", "dbeta")
 SECOND = ("grad_x", "grad_gamma", "grad_dy")

@@ -1,0 +1,1 @@
+"""The known bugs of real batch norms, runnable, and the right implementations beside them."""

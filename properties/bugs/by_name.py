@@ -1,0 +1,42 @@
+"""`mutants:NAME` as a target: a known bug, a bug from elsewhere, a control or a planted error."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ..model.contract import Target, TargetError
+from ..plants.planted import PLANTED
+from .catalogue import NOT_RUNNABLE, SEED, built
+from .controls import controls
+from .elsewhere import all_mutants
+
+
+def named(name: str) -> tuple[Target, bool]:
+    """Return the target of this name, and whether it states its conventions.
+
+    Raises:
+        TargetError: there is none, or the contract lacks what it needs.
+    """
+    if name in (known := all_mutants()):
+        return known[name].target(), True
+    if name in (right := controls()):
+        control = right[name]
+        return built(name, control.pieces, control.conventions), control.stated
+    if name in PLANTED:
+        return built(name, PLANTED[name], SEED), True
+    if name in NOT_RUNNABLE:
+        feature, reason = NOT_RUNNABLE[name]
+        raise TargetError(f"target=mutants:{name}: not runnable: it needs {feature}; {reason}")
+    near = difflib.get_close_matches(name, [*known, *right, *PLANTED], n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]}?" if near else "expected one that bncheck mutants lists"
+    raise TargetError(f"target=mutants:{name}: no such mutant; {hint}")
+
+
+def offered_by(name: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+    """Return functions and stated conventions, as `targets.load` does."""
+    target, stated = named(name)
+    conventions = asdict(target.conventions) if stated else {}
+    return dict(target.functions), {k: v for k, v in conventions.items() if v is not None}

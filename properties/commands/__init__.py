@@ -1,0 +1,1 @@
+"""The commands of bncheck, one file each."""

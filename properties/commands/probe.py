@@ -1,0 +1,134 @@
+"""`bncheck probe`: how batch norms behave, found out from the outside."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..model.contract import TargetError
+from ..probe.migration import lines
+from ..probe.portrait import Portrait, as_json, probe
+from ..probe.table import migrations, pairs, table
+from ..run.text import versions, write_json
+from ..support.argument_types import positive, seconds, seed_number
+from ..support.signals import status_of, terminable
+from ..targets.isolate.limits import Limits
+from ..targets.offers import find
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bncheck probe`."""
+    parser.add_argument("target", nargs="+", metavar="TARGET", help="one, or several side by side")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all data (0)")
+    parser.add_argument(
+        "--up-to", type=positive, default=2**20, metavar="N",
+        help="grade up to so many values per statistic (1048576)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--in-process", action="store_true", help="call targets here, not in their own processes"
+    )
+    parser.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="per call (60)"
+    )
+    parser.add_argument(
+        "--memory", type=positive, default=4096, metavar="MB", help="that calls may take (4096)"
+    )
+
+
+def _complain(text: str) -> int:
+    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Probe each target; 0 all were probed, 2 one could not be, 130 or 143 cut short."""
+    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
+        return _complain(f"--json={args.json}: expected a file in a folder that exists")
+    if args.up_to < 16:
+        return _complain(f"--up-to={args.up_to}: expected at least 16, the least that is graded")
+    portraits: list[Portrait] = []
+    status = 0
+    with terminable():
+        try:
+            for spec in dict.fromkeys(args.target):
+                portraits.append(Portrait(spec))
+                status = max(status, _one(portraits[-1], args))
+        except KeyboardInterrupt as stop:
+            status = status_of(stop)
+    _clear()
+    shown = [portrait for portrait in portraits if not portrait.error]
+    if any(portrait.answers for portrait in shown):
+        print(table(shown, shutil.get_terminal_size((120, 24)).columns))
+        print("\n".join(migrations(shown)), end="\n" if len(shown) > 1 else "")
+    if status > 128:
+        print("interrupted; this is what had been found")
+    return _written(args, portraits) or status
+
+
+def _one(portrait: Portrait, args: argparse.Namespace) -> int:
+    """Probe one target into its portrait; a target that does not load is one line."""
+    _tick(portrait.spec)("loading")
+    limits = None if args.in_process else Limits(args.timeout, args.memory)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            target = find(portrait.spec, limits)
+        probe(target, portrait, seed=args.seed, up_to=args.up_to, tick=_tick(portrait.spec))
+    except TargetError as error:
+        _clear()
+        portrait.error = str(error)
+        return _complain(str(error))
+    finally:
+        _end_processes()
+    return 0
+
+
+def _end_processes() -> None:
+    if "properties.targets.isolate.remote" in sys.modules:
+        from ..targets.isolate.remote import close_all
+
+        close_all()
+
+
+def _tick(spec: str) -> Any:
+    def tick(text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{spec}: {text}", end="", file=sys.stderr, flush=True)
+
+    return tick
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def document(portraits: list[Portrait], seed: int) -> dict[str, Any]:
+    """Return the JSON of several portraits, with what to change between each two."""
+    known = [portrait for portrait in portraits if not portrait.error]
+    return {
+        "bncheck": version("bncheck"),
+        "versions": versions(),
+        "seed": seed,
+        "complete": all(portrait.complete for portrait in known),
+        "targets": [as_json(portrait) for portrait in portraits],
+        "migrations": [
+            {"from": a.spec, "to": b.spec, "change": lines(a, b)} for a, b in pairs(known)
+        ],
+    }
+
+
+def _written(args: argparse.Namespace, portraits: list[Portrait]) -> int:
+    if args.json is None:
+        return 0
+    try:
+        write_json(args.json, document(portraits, args.seed))
+    except OSError as error:
+        return _complain(f"--json={args.json}: {error.strerror or error}")
+    return 0

@@ -1,0 +1,1 @@
+"""Hypothesis at work: strategies, sequences of calls, exercising an invariant, stored examples."""

@@ -1,0 +1,309 @@
+"""Exercising a target: Hypothesis draws, each example is judged, and the evidence is counted."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.database import ExampleDatabase
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
+
+from ..invariants import Invariant
+from ..model.cases import Case
+from ..model.contract import Array, Died, Misbehaved, Raised, Target
+from ..model.verdict import Claim, Failure, Outcome, judge
+from ..plants.planted import PLANTED
+from ..plants.textbook import implementation
+from .database import Part
+from .local_constants import without_local_constants
+from .machine import machine
+from .strategies import cases
+
+Step = Callable[[Target], Iterable[Claim]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one invariant.
+
+    verdict is pass, fail, undecided, not offered, expected failure or unexpected pass; strengths
+    holds per dtype the least relative error that a decisive example would have shown, 0 where
+    bits are compared;
+    worst the largest error as a multiple of its radius; unflagged counts the undecided examples
+    of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not
+    all.
+    """
+
+    invariant: Invariant
+    verdict: str
+    examples: int = 0
+    decisive: int = 0
+    undecided: int = 0
+    unflagged: int = 0
+    strengths: dict[str, float] = field(default_factory=dict)
+    worst: float = 0.0
+    failure: Failure | None = None
+    message: str = ""
+    case: Case | None = None
+    likely: str = ""
+    where: str = ""
+
+    @property
+    def strength(self) -> float:
+        """The relative error that was visible in every dtype; infinite without evidence."""
+        return max(self.strengths.values(), default=float(np.inf))
+
+
+DEATHS = 20  # of a target's process, until a counterexample is as small as it gets
+WAITED = 60.0  # seconds of waiting for calls that hang, likewise
+
+
+class _Violated(Exception):
+    """An example failed; Hypothesis shrinks it."""
+
+
+class _Enough(BaseException):
+    """The target's process died too often for more shrinking; Hypothesis lets this through."""
+
+
+@dataclass
+class _Tally:
+    """The evidence of one invariant while Hypothesis runs it."""
+
+    target: Target
+    plant: Target
+    tick: Callable[[], None]
+    examples: int = 0
+    decisive: int = 0
+    undecided: int = 0
+    unflagged: int = 0
+    strengths: dict[str, float] = field(default_factory=dict)
+    worst: float = 0.0
+    failing: tuple[Case, Failure | None, str] | None = None
+    allowed: Callable[[Case], float] = lambda case: 1.0
+    deaths: int = 0
+    waited: float = 0.0
+
+    def example(self, case: Case, step: Step) -> None:
+        """Judge one example, and count it as long as nothing has failed."""
+        self.end(self.part(case, step), case)
+
+    def part(self, case: Case, step: Step) -> tuple[Outcome, bool]:
+        """Judge one step on the target, and whether the planted error would have shown in it."""
+        try:
+            outcome = judge(step(self.target))
+        except Misbehaved as error:
+            self.failing = (case, None, str(error))
+            if isinstance(error, Died):
+                self.deaths, self.waited = self.deaths + 1, self.waited + error.waited
+                if self.deaths >= DEATHS or self.waited >= WAITED:
+                    raise _Enough from error
+            raise _Violated from error
+        if outcome.failure is not None and outcome.worst > self.allowed(case):
+            self.failing = (case, outcome.failure, "")
+            raise _Violated
+        return outcome, self.failing is None and _seen(self.plant, step)
+
+    def end(self, judged: tuple[Outcome, bool], case: Case) -> None:
+        """Count an example that passed."""
+        if self.failing is not None:
+            return
+        outcome, decisive = judged
+        self.examples += 1
+        self.undecided += outcome.undecided
+        self.unflagged += outcome.undecided and not case.ill_conditioned
+        self.worst = max(self.worst, outcome.worst)
+        if decisive:
+            self.decisive += 1
+            dtype = case.recipe.dtype
+            self.strengths[dtype] = min(self.strengths.get(dtype, np.inf), outcome.strength())
+        self.tick()
+
+
+def _seen(plant: Target, step: Step) -> bool:
+    """Return whether the planted error exceeds twice what is allowed; raising shows nothing."""
+    try:
+        return judge(step(plant)).worst > 2.0
+    except Raised:
+        return False
+    except Misbehaved:
+        return True
+
+
+def planted_error(invariant: Invariant, target: Target, *, exact: bool = True) -> Target:
+    """Return the planted error of an invariant in the target's conventions."""
+    pieces = PLANTED[invariant.plant]
+    return implementation(pieces, target.conventions, invariant.plant, exact=exact)
+
+
+def example_count(invariant: Invariant, examples: int) -> int:
+    """Return how many of the usual number of examples this invariant gets."""
+    return max(1, round(examples * invariant.weight))
+
+
+def run_invariant(
+    target: Target,
+    invariant: Invariant,
+    *,
+    examples: int = 100,
+    seed_number: int = 0,
+    shrink: bool = True,
+    tick: Callable[[], None] = lambda: None,
+    allowed: Callable[[Case], float] = lambda case: 1.0,
+    database: ExampleDatabase | None = None,
+) -> Result:
+    """Exercise one invariant on a target and return its verdict.
+
+    Args:
+        target: as `probe.find` gives it.
+        invariant: out of `INVARIANTS`.
+        examples: how many to draw, before the invariant's own weight.
+        seed_number: the same number draws the same examples.
+        shrink: whether a failing example is made small.
+        tick: called after each example.
+        allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
+        database: where failing examples are kept; those that it holds are tried first.
+    """
+    missing = [need for need in invariant.needs if need not in target.offers]
+    if missing:
+        reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
+        return Result(invariant, "not offered", message="; ".join(reasons))
+    tally = _Tally(target, planted_error(invariant, target), tick, allowed=allowed)
+    phases = (Phase.reuse, Phase.generate, Phase.shrink)
+    options = settings(
+        max_examples=example_count(invariant, examples),
+        stateful_step_count=12,
+        database=database and _part(database, target, invariant),
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=phases if shrink else phases[:2],
+        print_blob=False,
+    )
+    number = (seed_number ^ zlib.crc32(invariant.name.encode())) % 2**32
+    exercise = _sequences if invariant.inputs == "sequence" else _batches
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a target warns of is its own affair
+        try:
+            with without_local_constants():
+                exercise(tally, invariant, options, number)
+        except (_Violated, _Enough, Flaky) as error:
+            return _failed(tally, invariant, error)
+    return Result(
+        invariant,
+        "pass" if tally.decisive else "undecided",
+        tally.examples,
+        tally.decisive,
+        tally.undecided,
+        tally.unflagged,
+        tally.strengths,
+        tally.worst,
+        message="" if tally.decisive else f"none of {tally.examples} examples was decisive",
+    )
+
+
+def _part(database: ExampleDatabase, target: Target, invariant: Invariant) -> Part:
+    """Return where the failing examples of an invariant are kept, one place per way to draw."""
+    offers = target.offers & {*target.conventions.dtypes, "no affine", "only no affine"}
+    return Part(database, target.spec, invariant.name, *sorted(offers))
+
+
+def _batches(tally: _Tally, invariant: Invariant, options: settings, number: int) -> None:
+    strategy = cases(invariant.inputs, tally.target.conventions, tally.target.offers)
+
+    @options  # above the seed, which would take the database away
+    @seed(number)
+    @given(strategy)
+    def exercise(case: Case) -> None:
+        tally.example(case, lambda target: invariant.check(target, case))
+
+    exercise()
+
+
+def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: int) -> None:
+    judged: list[tuple[Outcome, bool]] = []
+    held: list[Case] = []
+
+    def begin(case: Case) -> None:
+        judged.clear()
+        held[:] = [case]
+
+    def end() -> None:
+        if not held:
+            return
+        outcome = Outcome(
+            max((o.worst for o, _ in judged), default=0.0),
+            any(o.undecided for o, _ in judged),
+            claims=tuple(claim for o, seen in judged if seen for claim in o.claims),
+        )
+        tally.end((outcome, any(seen for _, seen in judged)), held[0])
+
+    sequence = machine(
+        tally.target, begin, lambda case, step: judged.append(tally.part(case, step)), end
+    )
+    run_state_machine_as_test(seed(number)(sequence), settings=options)
+
+
+def _failed(tally: _Tally, invariant: Invariant, error: BaseException) -> Result:
+    assert tally.failing is not None
+    case, failure, message = tally.failing
+    if isinstance(error, Flaky):
+        message = (message + "; " if message else "") + "the same input does not always fail"
+    return Result(
+        invariant,
+        "fail",
+        tally.examples + 1,
+        tally.decisive,
+        tally.undecided,
+        tally.unflagged,
+        tally.strengths,
+        failure.error / failure.radius if failure and failure.radius else np.inf,
+        failure,
+        message,
+        case,
+        _likely(tally.target, invariant, case) if failure else "",
+    )
+
+
+def _deviation(claim: Claim) -> Array:
+    """Return got - want, zero where both are the same infinity."""
+    got, want = np.asarray(claim.got, np.float64), np.asarray(claim.want, np.float64)
+    with np.errstate(all="ignore"):
+        return np.where(got == want, 0.0, got - want)
+
+
+def _likely(target: Target, invariant: Invariant, case: Case) -> str:
+    """Return the planted errors that deviate on this case as the target does."""
+    if invariant.inputs == "sequence":
+        return ""
+    try:
+        got = judge(invariant.check(target, case)).claims
+    except Misbehaved:
+        return ""
+    names = []
+    for name, pieces in PLANTED.items():
+        plant = implementation(pieces, target.conventions, name, exact=True)
+        try:
+            outcome = judge(invariant.check(plant, case))
+        except Misbehaved:
+            continue
+        same = [
+            replace(theirs, got=_deviation(theirs), want=_deviation(ours), bits=False)
+            for theirs, ours in zip(outcome.claims, got, strict=False)
+        ]
+        if outcome.failure and judge(same).failure is None:
+            names.append(name)
+    return ", ".join(names[:3])
+
+
+def count_numbers(result: Result) -> int:
+    """Return how many numbers the counterexample has: x, and dy where a backward needs it."""
+    if result.case is None:
+        return 0
+    needs_dy = any("backward" in need for need in result.invariant.needs)
+    return int(result.case.x.size) + (int(result.case.dy.size) if needs_dy else 0)

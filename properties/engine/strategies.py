@@ -1,0 +1,134 @@
+"""Hypothesis strategies: a few numbers are drawn, NumPy fills the arrays.
+
+Everything shrinks in the terms of batch norm: towards one channel, two values, rank 2, float32,
+small round numbers, gamma one, eps one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hypothesis import strategies as st
+
+from ..model.cases import FINITE, GAMMAS, GRADIENTS, REGIMES, Case, Recipe, build
+from ..model.contract import Conventions
+
+MOMENTA = (0.5, 0.9, 0.1, 0.75, 0.99, 0.0, 1.0)
+EPSILONS = tuple(10.0**-k for k in range(13))
+
+LARGE = (2**10 + 1, 2**13 - 1, 2**16 + 1)  # a block and one, two blocks less one, past 16 bits
+
+WELL = tuple(name for name in FINITE if not REGIMES[name].ill_conditioned)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The kind of cases an invariant is exercised on.
+
+    regimes: what x may be; n, channels: least and largest; least: of spatial sizes; one: one value
+    per channel; affine, tracked: whether gamma and beta, the running statistics, must be there.
+    """
+
+    regimes: tuple[str, ...] = FINITE
+    n: tuple[int, int] = (2, 40)
+    channels: tuple[int, int] = (1, 4)
+    least: int = 1
+    one: bool = False
+    affine: bool = False
+    tracked: bool = False
+
+
+INPUTS: dict[str, Inputs] = {
+    "batch": Inputs(),
+    "affine": Inputs(affine=True),
+    "tracked": Inputs(tracked=True),
+    "well": Inputs(regimes=WELL, n=(2, 20)),
+    "well_affine": Inputs(regimes=WELL, n=(2, 20), affine=True),
+    "not_finite": Inputs(regimes=("not_finite",), n=(2, 12), channels=(2, 4)),
+    "one_value": Inputs(regimes=("small_integers", "unit_scale", "far_offset"), n=(1, 1), one=True),
+    "empty": Inputs(n=(0, 0)),
+    "large": Inputs(regimes=("balanced",), n=(1025, 70000), channels=(1, 2), tracked=True),
+    "sequence": Inputs(regimes=WELL, n=(2, 12), channels=(1, 2), tracked=True),
+    "layout": Inputs(n=(2, 9), channels=(2, 4), least=2),
+}
+
+
+def offered_dtypes(conventions: Conventions, offers: frozenset[str]) -> list[str]:
+    """Return the dtypes that a target takes, in the order in which they shrink."""
+    return [name for name in conventions.dtypes if name in offers]
+
+
+def offered_ranks(conventions: Conventions, offers: frozenset[str]) -> list[int]:
+    """Return the ranks that a target takes."""
+    return [rank for rank in conventions.ndim if f"rank {rank}" in offers]
+
+
+def _choices(
+    inputs: Inputs, conventions: Conventions, offers: frozenset[str]
+) -> dict[str, Sequence[Any]]:
+    """Return what each field of a recipe is chosen from, the simplest first.
+
+    Raises:
+        ValueError: the target takes no dtype or no rank.
+    """
+    dtypes, ranks = offered_dtypes(conventions, offers), offered_ranks(conventions, offers)
+    if not dtypes or not ranks:
+        raise ValueError(
+            f"dtypes={dtypes}, ranks={ranks}: expected a target that takes at least one"
+        )
+    large = inputs.n[1] > 1000
+    mostly, bare = (True, True, True, False), "only no affine" in offers
+    return {
+        "regime": inputs.regimes,
+        "n": LARGE if large else range(inputs.n[0], inputs.n[1] + 1),
+        "channels": range(inputs.channels[0], inputs.channels[1] + 1),
+        "spatial": _spatial(ranks[:1] if large else ranks, inputs.least, 1 if inputs.one else 3),
+        "dtype": dtypes,
+        "bits": range(1, 21),
+        "level": range(1025),
+        "seed": range(2**16),
+        "gamma": GAMMAS,
+        "dy": GRADIENTS,
+        "eps": EPSILONS if conventions.eps is None else (conventions.eps,),
+        "momentum": MOMENTA,
+        "option": range(1024),
+        "affine": (
+            (True,) if inputs.affine or "no affine" not in offers else (False,) if bare else mostly
+        ),
+        "tracked": (True,) if inputs.tracked or "no running statistics" not in offers else mostly,
+    }
+
+
+def _spatial(ranks: Sequence[int], least: int, largest: int) -> list[tuple[int, ...]]:
+    """Return spatial sizes from the least to the largest, as many for each rank."""
+    sizes = list(itertools.product(range(least, largest + 1), repeat=3))
+    return [size[: rank - 2] for rank in ranks for size in sizes]
+
+
+def _drawn(
+    inputs: Inputs, conventions: Conventions, offers: frozenset[str], make: Callable[[Recipe], Any]
+) -> st.SearchStrategy[Any]:
+    """Draw one integer per field and make something of the recipe in one map, which is fast."""
+    choices = _choices(inputs, conventions, offers)
+    columns = [choices[field.name] for field in fields(Recipe)]
+    indices = st.tuples(*(st.integers(0, len(column) - 1) for column in columns))
+    return indices.map(lambda at: make(Recipe(*(c[i] for c, i in zip(columns, at, strict=True)))))
+
+
+def recipes(
+    inputs: Inputs, conventions: Conventions, offers: frozenset[str]
+) -> st.SearchStrategy[Recipe]:
+    """Return recipes of this kind; shrinks to a float32 batch of two small integers in one channel.
+
+    Raises:
+        ValueError: the target takes no dtype or no rank.
+    """
+    return _drawn(inputs, conventions, offers, lambda recipe: recipe)
+
+
+def cases(kind: str, conventions: Conventions, offers: frozenset[str]) -> st.SearchStrategy[Case]:
+    """Return cases of a kind of `INPUTS` that a target with these conventions and offers takes."""
+    return _drawn(INPUTS[kind], conventions, offers, lambda recipe: build(recipe, conventions))

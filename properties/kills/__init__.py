@@ -1,0 +1,1 @@
+"""Which invariant catches which known bug, and the corpus made from it."""

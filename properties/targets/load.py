@@ -1,0 +1,176 @@
+"""From the spec of a target to its functions: built-in names, modules, files, layer classes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..model.contract import FUNCTIONS, TargetError
+from .adapters.built_in import BUILT_IN as BUILT_IN
+from .adapters.built_in import BuiltIn
+from .adapters.installed import in_order, misnamed, named, require
+
+
+def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+    """Return the functions of the contract that a target has, and the conventions it states.
+
+    Args:
+        spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
+            path/to/file.py:NAME, mutants:NAME or exec:COMMAND.
+
+    Raises:
+        TargetError: no such target, it does not import, or it has no forward_train.
+    """
+    if not spec.strip():
+        raise TargetError(f"target={spec!r}: expected a name, a module or a file.py")
+    if spec.startswith("mutants:"):
+        from ..bugs.by_name import offered_by
+
+        return offered_by(spec.removeprefix("mutants:"))
+    if spec.startswith("exec:"):
+        from .isolate.limits import Limits, isolated
+
+        program = isolated(spec, Limits())
+        return program.functions, program.stated
+    if known := named(spec):
+        return _built_in(spec, *known)
+    return offered(_resolve(spec), spec)
+
+
+def _built_in(
+    spec: str, known: BuiltIn, order: str
+) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+    """Return what a built-in offers, and of one with an order of modes what has to do with it."""
+    require(spec, known)
+    where, _, name = known.where.partition(":")
+    found = _attribute(_module(where, spec), name or None, spec)
+    functions, stated = offered(found, spec)
+    return (dict(in_order(found, order)) if order else functions), stated
+
+
+def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+    """Return functions and stated conventions of a module, object or layer class."""
+    from .adapters.layer_class import from_layer, is_layer
+
+    if not hasattr(found, "forward_train"):
+        layers = [found] if is_layer(found) else _layers(found)
+        if len(layers) != 1:
+            several = f", and {len(layers)} layer classes; name one with :NAME" if layers else ""
+            raise TargetError(
+                f"target={spec}: it has no forward_train{several}; "
+                "expected the functions of the contract or one class with forward and backward"
+            )
+        functions, stated = from_layer(layers[0])
+        return functions, {**stated, **_stated(found, spec), **_stated(layers[0], spec)}
+    functions = {name: getattr(found, name) for name in FUNCTIONS if hasattr(found, name)}
+    for name, function in functions.items():
+        if not callable(function):
+            raise TargetError(f"target={spec}: {name} is no function but {type(function).__name__}")
+    return functions, _stated(found, spec)
+
+
+def _stated(found: Any, spec: str) -> dict[str, Any]:
+    stated = getattr(found, "CONVENTIONS", {})
+    if not isinstance(stated, Mapping):
+        raise TargetError(f"CONVENTIONS of target={spec}: expected a mapping, got {stated!r}")
+    return dict(stated)
+
+
+def _layers(module: Any) -> list[Any]:
+    from .adapters.layer_class import is_layer
+
+    if not isinstance(module, ModuleType):
+        return []
+    own = [value for value in vars(module).values() if inspect.isclass(value)]
+    return [value for value in own if value.__module__ == module.__name__ and is_layer(value)]
+
+
+def _resolve(spec: str) -> Any:
+    registered = _third_party()
+    if spec in registered:
+        return _entry(registered[spec])
+    if problem := misnamed(spec):
+        raise TargetError(f"target={spec}: {problem}")
+    path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
+    path = path or spec
+    if path.endswith(".py") or "/" in path:
+        return _attribute(_file(path, spec), name or None, spec)
+    return _attribute(_module(path, spec), name or None, spec)
+
+
+def _entry(point: Any) -> Any:
+    try:
+        return point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _import_failed(point.name, error) from error
+
+
+def _third_party() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group="bncheck.targets")}
+
+
+def _attribute(found: Any, name: str | None, spec: str) -> Any:
+    for part in name.split(".") if name else []:
+        if not hasattr(found, part):
+            raise TargetError(
+                f"target={spec}: no {part} in it; expected one of its names after ':'"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _module(name: str, spec: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a module beside where the command was started
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name + ".").startswith(error.name + "."):
+            names = ", ".join(sorted({**_third_party(), **BUILT_IN}))
+            raise TargetError(
+                f"target={spec}: no such module; expected one of {names}, a module or a file.py"
+            ) from error
+        raise TargetError(
+            f"target={spec}: it needs {error.name}, which is not installed; "
+            f"try: pip install {error.name}"
+        ) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _import_failed(spec, error) from error
+
+
+def _file(path: str, spec: str) -> ModuleType:
+    if not Path(path).is_file():
+        raise TargetError(f"target={spec}: no file {path}; expected a Python file")
+    name = "bncheck_target_" + Path(path).stem
+    description = importlib.util.spec_from_file_location(name, path)
+    if description is None or description.loader is None:
+        raise TargetError(f"target={spec}: {path} is no Python file; expected a name ending in .py")
+    module = importlib.util.module_from_spec(description)
+    sys.modules[name] = module
+    beside = str(Path(path).resolve().parent)
+    sys.path.insert(0, beside)  # so that it can import what lies beside it
+    try:
+        description.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _import_failed(spec, error) from error
+    finally:
+        sys.path.remove(beside)
+    return module
+
+
+def _import_failed(spec: str, error: BaseException) -> TargetError:
+    text = (str(error).strip().splitlines() or [""])[0]
+    return TargetError(f"target={spec}: it does not import: {type(error).__name__}: {text}")

@@ -1,0 +1,376 @@
+"""What a target offers and which conventions it follows, found out from a few plain calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from reference.float64 import reference_train
+
+from ..model import contract
+from ..model.cases import dtype_of, state_dtype
+from ..model.contract import (
+    DTYPES,
+    RANKS,
+    Array,
+    Conventions,
+    Died,
+    Misbehaved,
+    Raised,
+    Target,
+    TargetError,
+    Trained,
+    stated_conventions,
+)
+from .isolate.limits import Limits, is_own, isolated
+from .load import load
+
+_SHAPE = (4, 3, 2, 5, 2)
+_EPS, _MOMENTUM = 0.5, 0.25
+
+
+def find(spec: str, limits: Limits | None = None) -> Target:
+    """Load a target, check its first plain call and find out what it does not state.
+
+    Args:
+        spec: as `targets.load` takes it.
+        limits: run it in a process of its own, within these, unless it is the suite's own code.
+
+    Raises:
+        TargetError: there is no such target, or its first plain call fails in structure.
+    """
+    if limits is not None and not is_own(spec):
+        remote = isolated(spec, limits)
+        try:
+            with remote.patient():
+                return probed(spec, remote.functions, remote.stated)
+        except BaseException:
+            remote.close()
+            raise
+    functions, stated = load(spec)
+    return probed(spec, functions, stated)
+
+
+def probed(
+    spec: str, functions: Mapping[str, Callable[..., Any]], stated: Mapping[str, Any]
+) -> Target:
+    """Return the target that these functions make, with its conventions and what it offers."""
+    eps_fixed = isinstance(stated.get("eps"), str) and stated["eps"] == "fixed"
+    known = stated_conventions({k: stated[k] for k in stated if k != "eps" or not eps_fixed}, spec)
+    if "bfloat16" in known.get("dtypes", ()) and "bfloat16" not in _installed_dtypes():
+        raise TargetError(
+            f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
+            "try: pip install ml_dtypes"
+        )
+    conventions = Conventions(**{**known, "dtypes": known.get("dtypes", _installed_dtypes())})
+    target = Target(spec, functions, conventions)
+    first = _first_call(target, "dtypes" in known)
+    refused: dict[str, str] = {}
+    target = _axes(target, first, known)
+    ranks = _ranks(target, first, refused, "ndim" in known)
+    dtypes = _dtypes(target, first, refused, "dtypes" in known)
+    conventions = replace(target.conventions, ndim=tuple(ranks), dtypes=tuple(dtypes))
+    target = replace(target, conventions=conventions)
+    offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
+    offers |= set(_capabilities(target, dtypes[0], first[1], refused))
+    target = replace(target, offers=frozenset(offers), refused=refused)
+    found: dict[str, Any] = {**_averages(target, dtypes[0], first[1])}
+    if not eps_fixed and conventions.eps is None:
+        target = replace(target, offers=target.offers | {"eps"})
+    else:
+        refused["eps"] = "it is fixed"
+    if eps_fixed:
+        found["eps"] = _fixed_eps(target, dtypes, first[1])
+    if "float32" in dtypes:
+        found["subnormals"] = _subnormals(target, first[1])
+    return replace(
+        target, conventions=replace(conventions, **{**found, **known, **_own(conventions)})
+    )
+
+
+def _own(conventions: Conventions) -> dict[str, Any]:
+    return {"ndim": conventions.ndim, "dtypes": conventions.dtypes}
+
+
+def _installed_dtypes() -> tuple[str, ...]:
+    try:
+        dtype_of("bfloat16")
+    except ImportError:
+        return DTYPES[:-1]
+    return DTYPES
+
+
+def _plain(
+    conventions: Conventions, dtype: str, rank: int, n: int = 4
+) -> tuple[Array, list[Array]]:
+    """Return x and gamma, beta, running_mean, running_var of plain numbers."""
+    shape = (n, *_SHAPE[1:rank])
+    x = np.random.Generator(np.random.PCG64(7)).integers(-8, 9, size=shape) / 4.0 + 1.0
+    c = conventions.columns(shape)
+    state = [np.full(c, 2.0), np.arange(c) - 1.0, np.full(c, 8.0), np.full(c, 3.0)]
+    return x.astype(dtype_of(dtype)), [a.astype(state_dtype(dtype)) for a in state]
+
+
+def _call(target: Target, dtype: str, rank: int, n: int = 4) -> Trained:
+    x, state = _plain(target.conventions, dtype, rank, n)
+    return contract.train(target, x, *state, eps=_EPS, momentum=_MOMENTUM)
+
+
+def _wrong_dtype(result: Trained, dtype: str) -> str | None:
+    """Return what is wrong with the dtypes of a result, if anything."""
+    if result.y.dtype != dtype_of(dtype):
+        return f"forward_train returned y of dtype {result.y.dtype} for x of {dtype}"
+    for name in ("running_mean", "running_var"):
+        a = getattr(result, name)
+        if a is not None and a.dtype != state_dtype(dtype):
+            return (
+                f"forward_train returned {name} of dtype {a.dtype}: expected {state_dtype(dtype)}"
+            )
+    return None
+
+
+def _candidates(conventions: Conventions) -> Iterator[Conventions]:
+    for statistics, axis in (("per_channel", 1), ("per_channel", -1), ("per_activation", 1)):
+        yield replace(conventions, statistics=statistics, channel_axis=axis)
+
+
+def _first_call(target: Target, dtypes_stated: bool) -> tuple[str, int]:
+    """Return dtype and rank of the first plain call that goes through.
+
+    Raises:
+        TargetError: none does, or the first has the wrong structure.
+    """
+    problem = ""
+    for dtype in target.conventions.dtypes:
+        for rank in target.conventions.ndim:
+            for conventions in _candidates(target.conventions):
+                try:
+                    result = _call(replace(target, conventions=conventions), dtype, rank)
+                except Raised as error:
+                    problem = problem or str(error)
+                    continue
+                except Misbehaved as error:
+                    first = "the first plain call failed: " if isinstance(error, Died) else ""
+                    raise TargetError(f"target={target.spec}: {first}{error}") from error
+                wrong = _wrong_dtype(result, dtype)
+                if wrong:
+                    hint = (
+                        ""
+                        if dtypes_stated
+                        else '; if it takes others alone, state CONVENTIONS["dtypes"]'
+                    )
+                    raise TargetError(f"target={target.spec}: {wrong}{hint}")
+                return dtype, rank
+    raise TargetError(f"target={target.spec}: the first plain call failed: {problem}")
+
+
+def _axes(target: Target, first: tuple[str, int], known: Mapping[str, Any]) -> Target:
+    """Return the target with the statistics and channel axis that fit plain data best."""
+    best, least = target, np.inf
+    for conventions in _candidates(target.conventions):
+        if any(
+            getattr(conventions, k) != known[k]
+            for k in ("statistics", "channel_axis")
+            if k in known
+        ):
+            continue
+        tried = replace(target, conventions=conventions)
+        error = _misfit(tried, first[0])
+        if error < least:
+            best, least = tried, error
+    return best
+
+
+def _misfit(target: Target, dtype: str) -> float:
+    """Return how far y lies from the reference on the ranks above 2, per rank that goes through."""
+    errors = []
+    for rank in (rank for rank in target.conventions.ndim if rank > 2):
+        try:
+            y = _call(target, dtype, rank).y
+        except Misbehaved:
+            continue
+        x, (gamma, beta, _, _) = _plain(target.conventions, dtype, rank)
+        rows = target.conventions.rows
+        want = reference_train(rows(x).astype(np.float64), None, gamma, beta, _EPS).y
+        errors.append(float(np.abs(rows(y).astype(np.float64) - want).mean()))
+    return float(np.mean(errors)) if errors else 1e300
+
+
+def _tried(call: Callable[[], Any], name: str, refused: dict[str, str]) -> bool:
+    try:
+        call()
+    except Died:
+        return True  # a crash is no refusal: the invariants show it, with its input
+    except Misbehaved as error:
+        refused[name] = str(error)
+        return False
+    return True
+
+
+def _ranks(
+    target: Target, first: tuple[str, int], refused: dict[str, str], stated: bool
+) -> list[int]:
+    if stated:
+        return list(target.conventions.ndim)
+    dtype, known = first
+    return [
+        r for r in RANKS
+        if r == known or _tried(partial(_call, target, dtype, r), f"rank {r}", refused)
+    ]  # fmt: skip
+
+
+def _dtypes(
+    target: Target, first: tuple[str, int], refused: dict[str, str], stated: bool
+) -> list[str]:
+    if stated:
+        return list(target.conventions.dtypes)
+    found = []
+    for dtype in target.conventions.dtypes:
+        try:
+            wrong = _wrong_dtype(_call(target, dtype, first[1]), dtype)
+        except Died:
+            wrong = None
+        except Misbehaved as error:
+            wrong = str(error)
+        if wrong and dtype != first[0]:
+            refused[dtype] = wrong
+        else:
+            found.append(dtype)
+    return found
+
+
+def _capabilities(target: Target, dtype: str, rank: int, refused: dict[str, str]) -> Iterator[str]:
+    """Yield the functions and the special inputs that go through on plain data."""
+    x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
+    options: dict[str, Any] = {"eps": _EPS, "momentum": _MOMENTUM}
+
+    def train(*args: Any) -> Trained:
+        return contract.train(target, *args, **options)
+
+    def evaluate() -> Any:
+        return contract.evaluate(target, x, gamma, beta, mean, var, eps=_EPS)[1]
+
+    def saved() -> Any:
+        return train(x, gamma, beta, mean, var).saved
+
+    c, state = len(gamma), gamma.dtype
+    weight = np.ones((c, 2), state)
+    counts, shards = np.array([2, 3]), np.ones((2, c), state)
+    one = x[(slice(0, 1), slice(None), *(slice(0, 1),) * (rank - 2))].copy()
+    one_state = [a[: target.conventions.columns(one.shape)] for a in (gamma, beta, mean, var)]
+    attempts: dict[str, Callable[[], Any]] = {
+        "backward_train": lambda: contract.backward(target, x, saved(), gamma),
+        "forward_eval": evaluate,
+        "backward_eval": lambda: contract.backward(target, x, evaluate(), gamma, mode="eval"),
+        "initial_state": lambda: contract.initial_state(target, c, state),
+        "double_backward_train": lambda: _second(target, x, gamma, saved()),
+        "jvp_train": lambda: contract.forward_mode(target, x, gamma, gamma, saved()),
+        "merge_statistics": lambda: contract.merge(
+            target, "merge_statistics", counts, shards, shards
+        ),
+        "merge_gradients": lambda: contract.merge(
+            target, "merge_gradients", counts, shards, shards
+        ),
+        "fold": lambda: contract.fold(target, weight, None, gamma, beta, mean, var, eps=_EPS),
+    }
+    for name, attempt in attempts.items():
+        if name in target.functions and _tried(attempt, name, refused):
+            yield name
+    inputs: dict[str, Callable[[], Any]] = {
+        "no affine": lambda: train(x, None, None, mean, var),
+        "no running statistics": lambda: train(x, gamma, beta, None, None),
+        "empty batch": lambda: train(x[:0], gamma, beta, mean, var),
+        "one value": lambda: train(one, *one_state),
+    }
+    for name, attempt in inputs.items():
+        if _tried(attempt, name, refused):
+            yield name
+
+
+def _second(target: Target, x: Array, gamma: Array, saved: Any) -> Any:
+    if "backward_train" in target.functions:
+        contract.backward(target, x, saved, gamma)
+    return contract.double_backward(target, x, gamma, gamma, x, saved)
+
+
+def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
+    """Return the direction of momentum and the divisor of the running variance."""
+    x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
+    rows = target.conventions.rows(x).astype(np.float64)
+    n = rows.shape[0]
+    try:
+        result = contract.train(target, x, gamma, beta, mean, var, eps=_EPS, momentum=_MOMENTUM)
+    except Misbehaved:
+        return {}  # a call like it went through before: the invariants will tell
+    if result.running_mean is None or result.running_var is None:
+        return {}
+    new_mean, new_var = (a.astype(np.float64) for a in (result.running_mean, result.running_var))
+
+    def miss(keep: float, divisor: int) -> tuple[float, float]:
+        batch_var = ((rows - rows.mean(axis=0)) ** 2).sum(axis=0) / divisor
+        wanted_mean = keep * mean + (1 - keep) * rows.mean(axis=0)
+        wanted_var = keep * var + (1 - keep) * batch_var
+        return float(np.abs(new_mean - wanted_mean).max()), float(
+            np.abs(new_var - wanted_var).max()
+        )
+
+    momentum = "keep" if miss(_MOMENTUM, n)[0] <= miss(1 - _MOMENTUM, n)[0] else "update"
+    keep = _MOMENTUM if momentum == "keep" else 1 - _MOMENTUM
+    divisor = "biased" if miss(keep, n)[1] <= miss(keep, n - 1)[1] else "unbiased"
+    return {"momentum": momentum, "running_var": divisor}
+
+
+def _fixed_eps(target: Target, dtypes: list[str], rank: int) -> float:
+    """Return the eps of a target that takes none, from the variance of xhat at var near eps."""
+    dtype = "float64" if "float64" in dtypes else dtypes[0]
+    hint = "its fixed eps cannot be found out; state it as CONVENTIONS['eps']"
+    try:
+        tried = [_eps_at(target, dtype, rank, 2.0**-k) for k in _EPS_SCALES[dtype]]
+    except Misbehaved as error:
+        raise TargetError(f"target={target.spec}: {error}; {hint}") from error
+    found = [(max(eps / var, var / eps), eps, var) for eps, var in tried if 0 < eps < np.inf]
+    if not found:
+        if all(abs(eps) <= 2.0**-12 * var for eps, var in tried):
+            return 0.0
+        raise TargetError(f"target={target.spec}: {hint}")
+    _, eps, var = min(found)
+    if eps <= 2.0**-12 * var:  # nothing but rounding, even where var is least
+        return 0.0
+    return float(f"{eps:.{10 if dtype == 'float64' else 4}g}")
+
+
+_EPS_SCALES = {
+    "float64": (0, 10, 20, 30),
+    "float32": (0, 10, 20, 30),
+    "float16": (0, 4, 8),
+    "bfloat16": (0, 10, 20, 30),
+}
+
+
+def _eps_at(target: Target, dtype: str, rank: int, scale: float) -> tuple[float, float]:
+    """Return eps as it shows in plain numbers of this scale, and their variance."""
+    x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
+    x = (x - 1) * np.asarray(scale, x.dtype)
+    result = contract.train(
+        target, x, gamma * 0 + 1, beta * 0, mean, var, eps=_EPS, momentum=_MOMENTUM
+    )
+    rows, y = (target.conventions.rows(a).astype(np.float64) for a in (x, result.y))
+    variance = rows.var(axis=0)
+    with np.errstate(all="ignore"):
+        eps = variance / y.var(axis=0) - variance
+    return float(np.median(eps)), float(np.median(variance))
+
+
+def _subnormals(target: Target, rank: int) -> str:
+    """Return whether a subnormal gamma survives."""
+    x, (gamma, beta, mean, var) = _plain(target.conventions, "float32", rank)
+    small = np.full_like(gamma, 2.0**-130)
+    try:
+        y = contract.train(target, x, small, beta * 0, mean, var, eps=_EPS, momentum=_MOMENTUM).y
+    except Misbehaved:
+        return "kept"
+    return "kept" if np.any(y != 0) else "flushed"
