@@ -1,4 +1,4 @@
-"""Each way to plug in one's own that the README types out works as it stands there."""
+"""Each way to plug in one's own that the pages type out works as it stands there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", ROOT / "properties" / "targets" / "README.md"]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SNIPPETS = {
     name: source
     for source, name in re.findall(
-        r"```(?:python|c)\n((?:# |/\* )([\w.]+)(?: \*/)?\n.*?)```", README, re.DOTALL
+        r"```(?:python|c)\n((?:# |/\* )([\w.]+)(?: \*/)?\n.*?)```", TEXT, re.DOTALL
     )
 }
 
@@ -31,7 +33,7 @@ def run(bncheck: Callable[..., Any], folder: Path, name: str) -> tuple[int, list
     return ran.status, failed, len(re.findall(r"^pass ", ran.out, re.MULTILINE))
 
 
-def test_the_readme_has_the_three_ways() -> None:
+def test_the_pages_have_the_three_ways() -> None:
     """NumPy, PyTorch and C with its binding are there."""
     assert sorted(SNIPPETS) == ["mine.c", "mine.py", "mine_c.py", "mine_torch.py"]
 
@@ -55,7 +57,7 @@ def test_c(bncheck: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Monk
     if shutil.which("gcc") is None:
         pytest.skip("no gcc here")
     monkeypatch.chdir(tmp_path)
-    (command,) = re.findall(r"^(gcc .*?) && bncheck run mine_c\.py$", README, re.MULTILINE)
+    (command,) = re.findall(r"^(gcc .*?) && bncheck run mine_c\.py$", TEXT, re.MULTILINE)
     (tmp_path / "mine.c").write_text(SNIPPETS["mine.c"], encoding="utf-8")
     subprocess.run(shlex.split(command), check=True)
     status, failed, passed = run(bncheck, tmp_path, "mine_c.py")
