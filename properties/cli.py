@@ -348,7 +348,7 @@ class _Run:
 
     def _remember(self) -> None:
         """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""
-        from .corpus.entries import entry
+        from .corpus.failures import entry
         from .corpus.files import remember
 
         failed = [r for r in self.results if r.verdict == "fail" and r.case is not None]

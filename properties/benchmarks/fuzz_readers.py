@@ -78,7 +78,8 @@ def _file(folder: Path, name: str, data: bytes) -> Path:
 
 
 def _corpus(data: bytes, folder: Path) -> bool:
-    from ..corpus.files import Malformed, format_entries, read_file
+    from ..corpus.files import format_entries, read_file
+    from ..corpus.numbers import Malformed
     from ..corpus.replay import replay
     from ..corpus.show import as_c, as_python, as_table
     from ..targets.offers import find
@@ -221,9 +222,10 @@ def _diff(data: bytes, folder: Path) -> bool:
 
 
 def _hunt(data: bytes, folder: Path) -> bool:
-    from ..hunt.result import table, verdict
+    from ..hunt.result import verdict
     from ..hunt.shards import Shard
     from ..hunt.state import kept
+    from ..hunt.table import table
     from ..model.contract import TargetError
     from .fuzz_seeds import HEAD
 

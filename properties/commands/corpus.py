@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..corpus.files import CORPUS, LAST_RUN, Entry, Malformed, add_entries, read_corpus, read_file
+from ..corpus.files import CORPUS, LAST_RUN, Entry, add_entries, read_corpus, read_file
+from ..corpus.numbers import Malformed
 
 _FOLDER: dict[str, Any] = {
     "type": Path,

@@ -203,8 +203,9 @@ class _Hunt:
         hunt(pool, task, self.shards, state, tick)
 
     def _finish(self, state: State, result: Path, cut: int) -> int:
-        from ..hunt.result import document, table, verdict
+        from ..hunt.result import document, verdict
         from ..hunt.show import failures, text
+        from ..hunt.table import table
         from ..run.text import write_json
 
         if self.progress:

@@ -1,4 +1,4 @@
-"""A case as a corpus entry: the calls an invariant makes, with every number in full."""
+"""Calls as the corpus holds them: recorded as they are made, with every number in full."""
 
 from __future__ import annotations
 
@@ -9,33 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..invariants import Invariant
-from ..model.cases import Case
-from ..model.contract import Array, Misbehaved, Target
+from ..model.contract import ARGUMENTS, Array, Misbehaved, Target
 from ..model.layouts import LAYOUTS, arrange
-from ..model.verdict import judge
+from .numbers import encode_float
 
-ARGUMENTS = {
-    "forward_train": ("x", "gamma", "beta", "running_mean", "running_var"),
-    "backward_train": ("dy", "saved"),
-    "forward_eval": ("x", "gamma", "beta", "running_mean", "running_var"),
-    "backward_eval": ("dy", "saved"),
-    "initial_state": ("channels", "dtype"),
-    "double_backward_train": ("ddx", "ddgamma", "ddbeta", "dy", "saved"),
-    "jvp_train": ("tx", "tgamma", "tbeta", "saved"),
-    "merge_statistics": ("counts", "means", "variances"),
-    "merge_gradients": ("counts", "sums_dy", "sums_dy_xhat"),
-    "fold": ("weight", "bias", "gamma", "beta", "running_mean", "running_var"),
-}
 Calls = list[dict[str, Any]]
-
-
-def encode_float(value: float) -> str:
-    """Return a float as a C99 hexadecimal float without closing zeros, or nan, inf, -inf."""
-    if not np.isfinite(value):
-        return str(float(value))
-    mantissa, exponent = float(value).hex().split("p")
-    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
 
 
 def shortened(data: list[Any]) -> tuple[list[Any], int]:
@@ -146,32 +124,3 @@ def _usable(calls: Calls) -> Calls:
         if not finite or (used and (numbers["running_var"] < 0).any()):
             return calls[:number]
     return calls
-
-
-def calls_of(target: Target, invariant: Invariant, case: Case) -> Calls:
-    """Return the calls that an invariant makes on a case; none where only a machine drives it."""
-    if invariant.inputs == "sequence":
-        return []
-    return recorded(target, lambda logged: judge(invariant.check(logged, case)))
-
-
-def sentence_of(invariant: Invariant, case: Case) -> str:
-    """Return what an entry is called."""
-    what = case.recipe.regime.replace("_", " ")
-    return f"{invariant.sentence}: {what}, {case.recipe.dtype} {list(case.x.shape)}"
-
-
-def entry(target: Target, invariant: Invariant, case: Case) -> dict[str, Any]:
-    """Return the corpus entry of a case that fails an invariant: calls, and what is right."""
-    from .expected import with_expected
-
-    def make() -> dict[str, Any]:
-        return {
-            "sentence": sentence_of(invariant, case),
-            "source": f"found by bncheck run {target.spec} --only {invariant.name}",
-            "calls": with_expected(calls_of(target, invariant, case)),
-        }
-
-    # made once: the target is called for it, and may hang again
-    found: dict[str, Any] = case.memo(("entry", target.spec, invariant.name), make)
-    return found

@@ -19,13 +19,14 @@ from reference import exact
 from reference.float64 import reference_train
 from reference.rounding_second import folding_radii, merged_radii, second_radii, tangent_radius
 
-from ..invariants.inference import _by_output
+from ..invariants.inference import by_output
 from ..model import expected
 from ..model.cases import Case, Recipe, state_dtype
 from ..model.contract import Array, Conventions
 from ..model.expected import Wanted, row, rows
-from .entries import Calls, encode_float, shortened
-from .files import Entry, decode_array, decode_float, decode_wanted
+from .entries import Calls, shortened
+from .files import Entry, decode_array, decode_wanted
+from .numbers import decode_float, encode_float
 
 _MANY = 500  # rows from which the float64 reference replaces the rationals
 _BITS = 12  # that a stored radius keeps, rounded up
@@ -233,7 +234,7 @@ def _initial_state(call: dict[str, Any], _: Any, cases: Any) -> Any:
     return values, dict.fromkeys(values, dtype)
 
 
-def _tangents(
+def tangents(
     call: dict[str, Any], names: tuple[str, str, str], case: Case
 ) -> tuple[Array, Array, Array]:
     tx, tgamma, tbeta = (decode_array(call[name]) for name in names)
@@ -244,7 +245,7 @@ def _tangents(
 def _jvp(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
     case = cases[call["saved"]]
     assert case is not None
-    p, given = expected.training(case), _tangents(call, ("tx", "tgamma", "tbeta"), case)
+    p, given = expected.training(case), tangents(call, ("tx", "tgamma", "tbeta"), case)
     ref = reference_train(p.x, None, p.gamma, p.beta, case.eps, tangents=given)
     pr = expected.precision_of(case)
     radius = pr.stored(ref.ty, tangent_radius(p.x, given, p.ref, p.gamma, p.spread, pr))
@@ -253,7 +254,7 @@ def _jvp(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
 
 def _double(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
     case, _calmed = _with_dy(call, cases)
-    given = _tangents(call, ("ddx", "ddgamma", "ddbeta"), case)
+    given = tangents(call, ("ddx", "ddgamma", "ddbeta"), case)
     p = expected.training(case, gradients=True)
     ref = reference_train(p.x, p.dy, p.gamma, p.beta, case.eps, seconds=given)
     radii = second_radii(p.x, p.dy, given, ref, p.gamma, p.spread, expected.precision_of(case))
@@ -311,10 +312,10 @@ def _fold(call: dict[str, Any], _: Any, cases: Any) -> Any:
     like, pr = np.zeros((1, len(mean))), _precision(weight.dtype)
     filled = ((bias, 0), (gamma, 1), (beta, 0), (mean, 0), (var, 1))
     one, two, three, four, five = (row(a, like, fill) for a, fill in filled)
-    columns = _by_output(weight.astype(np.float64), *how)
+    columns = by_output(weight.astype(np.float64), *how)
     eps = decode_float(call["eps"])
     found = folding_radii(columns, one, two, three, four, five, eps, pr)
-    place = _by_output(np.arange(weight.size).reshape(weight.shape), *how)
+    place = by_output(np.arange(weight.size).reshape(weight.shape), *how)
     value, radius = np.empty(weight.size), np.empty(weight.size)
     value[place], radius[place] = found[0], _own(pr) * found[1]
     shape = weight.shape

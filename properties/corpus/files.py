@@ -14,19 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from ..model.cases import dtype_of
 from ..model.contract import Array
+from ..model.layouts import arrange
 from ..support.writing import hidden
 from ..support.writing import write_whole as write_whole
+from .numbers import Malformed, decode_float
+from .schema import check_entry
 
 CORPUS = Path(__file__).parent
 LAST_RUN = Path(".bncheck") / "last_run.json"
 LARGEST_FILE = 8 * 2**20  # bytes
 _SCHEMA = "schema.json"
-_HEX = re.compile(r"-?0x[01](\.[0-9a-f]{1,13})?p[+-]\d{1,4}")
-
-
-class Malformed(Exception):
-    """A value that the schema does not allow; the text says where and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -40,29 +39,12 @@ class Entry:
     file: str = ""
 
 
-def decode_float(text: Any) -> float:
-    """Return a C99 hexadecimal float, nan, inf or -inf.
-
-    Raises:
-        Malformed: anything else.
-    """
-    if not isinstance(text, str) or not (_HEX.fullmatch(text) or text in ("nan", "inf", "-inf")):
-        raise Malformed(f"{text!r}: expected a hexadecimal float like 0x1.8p+1, nan, inf or -inf")
-    try:
-        return float.fromhex(text) if text.lstrip("-").startswith("0x") else float(text)
-    except OverflowError as error:
-        raise Malformed(f"{text!r}: expected a number that a float64 holds") from error
-
-
 def decode_array(value: dict[str, Any]) -> Array:
     """Return an array in its memory layout.
 
     Raises:
         Malformed: NumPy has the dtype only with a package that is not installed.
     """
-    from ..model.cases import dtype_of
-    from ..model.layouts import arrange
-
     integers = value["dtype"] == "int64"
     numbers = value["data"] if integers else [decode_float(v) for v in value["data"]]
     flat = np.tile(np.array(numbers, np.int64 if integers else np.float64), value.get("repeat", 1))
@@ -172,7 +154,6 @@ def _comma(text: str, at: int) -> int:
 
 def read_file(path: Path, folder: Path | None = None) -> tuple[list[Entry], list[str]]:
     """Return the good entries of a file, and a line naming file and key for each bad one."""
-    from .schema import check_entry
 
     def told(key: str, what: str) -> str:
         return f"file={path}: key={key!r}: {what}"

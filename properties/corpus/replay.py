@@ -15,7 +15,8 @@ from ..model import contract
 from ..model.cases import dtype_of, state_dtype
 from ..model.contract import Array, Misbehaved, Target
 from ..model.verdict import Claim, Failure, is_true, judge, same_bits
-from .files import Entry, decode_array, decode_float, decode_wanted
+from .files import Entry, decode_array, decode_wanted
+from .numbers import decode_float
 
 _INPUTS = ("x", "gamma", "beta", "running_mean", "running_var", "dy")
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..model.layouts import LAYOUTS
-from .files import Malformed, decode_float
+from .numbers import Malformed, decode_float
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 _FINITE = ("gamma", "beta", "running_mean", "eps", "momentum", "dy", "weight", "bias")

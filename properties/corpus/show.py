@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .entries import ARGUMENTS
-from .files import Entry, decode_array, decode_float, decode_wanted
+from ..model.contract import ARGUMENTS
+from .files import Entry, decode_array, decode_wanted
+from .numbers import decode_float
 
 _C_TYPES = {"float32": "float", "float64": "double", "int64": "long long"}
 

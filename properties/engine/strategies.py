@@ -66,7 +66,7 @@ def offered_ranks(conventions: Conventions, offers: frozenset[str]) -> list[int]
     return [rank for rank in conventions.ndim if f"rank {rank}" in offers]
 
 
-def _choices(
+def choices(
     inputs: Inputs, conventions: Conventions, offers: frozenset[str]
 ) -> dict[str, Sequence[Any]]:
     """Return what each field of a recipe is chosen from, the simplest first.
@@ -112,8 +112,8 @@ def _drawn(
     inputs: Inputs, conventions: Conventions, offers: frozenset[str], make: Callable[[Recipe], Any]
 ) -> st.SearchStrategy[Any]:
     """Draw one integer per field and make something of the recipe in one map, which is fast."""
-    choices = _choices(inputs, conventions, offers)
-    columns = [choices[field.name] for field in fields(Recipe)]
+    wanted = choices(inputs, conventions, offers)
+    columns = [wanted[field.name] for field in fields(Recipe)]
     indices = st.tuples(*(st.integers(0, len(column) - 1) for column in columns))
     return indices.map(lambda at: make(Recipe(*(c[i] for c, i in zip(columns, at, strict=True)))))
 

@@ -17,9 +17,10 @@ import numpy as np
 
 import bn
 
-from ..corpus.entries import Calls, encode_array, encode_float
+from ..corpus.entries import Calls, encode_array
 from ..corpus.expected import with_expected
 from ..corpus.files import CORPUS, Entry, format_entries, write_whole
+from ..corpus.numbers import encode_float
 from ..model.contract import Array
 from .images import digits
 from .network import step

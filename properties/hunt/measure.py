@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..model import expected
-from ..model.cases import Case, Recipe
+from ..model.cases import Case, Recipe, build
 from ..model.contract import Array, Misbehaved, Target
 from .quantities import Quantity
 
@@ -131,3 +131,8 @@ def _points(quantity: Quantity, case: Case, got: Array, channels: Array) -> Iter
             float(multiples[1][:, j].max()),
             case.recipe,
         )
+
+
+def case_of(target: Target, point: Point) -> Case:
+    """Return the case of a point."""
+    return build(point.recipe, target.conventions)

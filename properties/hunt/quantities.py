@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..invariants.calls import evaluated, trained, trained_back
-from ..invariants.second_order import _tangents
+from ..invariants.second_order import tangents
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Array, Target
@@ -69,14 +69,14 @@ def _eval_dx(target: Target, case: Case) -> Array:
 
 def _ty(target: Target, case: Case) -> Array:
     saved = trained(target, case).saved
-    return expected.rows(case, contract.forward_mode(target, *_tangents(case), saved))
+    return expected.rows(case, contract.forward_mode(target, *tangents(case), saved))
 
 
 def _second(target: Target, case: Case, which: int) -> Array:
     saved = trained(target, case).saved
     if "backward_train" in target.functions:
         contract.backward(target, case.dy, saved, case.gamma)
-    found = contract.double_backward(target, *_tangents(case), case.dy, saved)[which]
+    found = contract.double_backward(target, *tangents(case), case.dy, saved)[which]
     return _line(found) if which == 1 else expected.rows(case, found)
 
 

@@ -11,7 +11,7 @@ from reference.ball import Precision
 from reference.float64 import Reference, reference_train
 from reference.rounding_second import second_radii, tangent_radius
 
-from ..invariants.second_order import _tangent_rows
+from ..invariants.second_order import tangent_rows
 from ..model import expected
 from ..model.cases import Case
 from ..model.contract import Array
@@ -111,7 +111,7 @@ def inference(case: Case, name: str) -> Certified:
 
 def tangent(case: Case) -> Certified:
     """Return ty in forward mode, (n, c).  # (21)"""
-    p, given = expected.training(case), _tangent_rows(case)
+    p, given = expected.training(case), tangent_rows(case)
     ref = reference_train(p.x, None, p.gamma, p.beta, case.eps, tangents=given)
     radii = [
         pr.stored(ref.ty, tangent_radius(p.x, given, p.ref, p.gamma, _spread(case, p, pr), pr))
@@ -122,7 +122,7 @@ def tangent(case: Case) -> Certified:
 
 def second(case: Case, name: str) -> Certified:
     """Return a gradient of the backward: ddx_x, ddx_dy (n, c) or ddx_gamma (1, c).  # (22)"""
-    x, dy, given = rows(case, case.x), rows(case, case.dy), _tangent_rows(case)
+    x, dy, given = rows(case, case.x), rows(case, case.dy), tangent_rows(case)
     p = expected.training(case, gradients=True)
     ref = reference_train(x, dy, p.gamma, p.beta, case.eps, seconds=given)
     radii = [

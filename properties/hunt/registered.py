@@ -7,8 +7,8 @@ from functools import cache
 
 from ..model.contract import Target
 from ..run.expectations import Expectation, entries_for, read
-from .measure import Point
-from .result import Table, case_of
+from .measure import Point, case_of
+from .table import Table
 
 INVARIANTS = {  # what each quantity says in `bncheck run`
     "y": ("output_agrees_with_reference", "output_is_invariant_to_shift"),

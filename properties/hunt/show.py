@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..model.contract import Target
 from .cells import Cell
-from .measure import CONSTANT, Decade, Point
+from .measure import CONSTANT, Decade, Point, case_of
 from .registered import known
-from .result import Table, case_of, rank
 from .search import Failing
+from .table import Table, rank
 
 _MARK = {"fail": "!", "undecided": "?", "pass": ""}
 

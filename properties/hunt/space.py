@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.strategies import _choices
+from ..engine.strategies import choices
 from ..model.cases import Recipe
 from ..model.contract import Target
 from .shards import Shard, inputs, placed
@@ -57,7 +57,7 @@ _ORDER = [_NAMES.index(k) for k in _FIRST] + [k for k, n in enumerate(_NAMES) if
 
 def space_of(shard: Shard, target: Target) -> Space:
     """Return the space of a shard on a target of its dtype alone."""
-    chosen = _choices(inputs(shard), target.conventions, target.offers)
+    chosen = choices(inputs(shard), target.conventions, target.offers)
     return Space(shard, tuple(chosen[name] for name in _NAMES))
 
 

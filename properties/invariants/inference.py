@@ -113,7 +113,7 @@ def _layer(case: Case, outputs: int) -> tuple[Array, Array | None, bool, int]:
     return weight, bias, transposed, groups
 
 
-def _by_output(weight: Array, outputs: int, transposed: bool, groups: int) -> Array:
+def by_output(weight: Array, outputs: int, transposed: bool, groups: int) -> Array:
     """Return the weight as (k, out), each column what belongs to one output channel."""
     if not transposed:
         return weight.reshape(outputs, -1).T
@@ -134,7 +134,7 @@ def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
     new_weight, new_bias = contract.fold(
         target, weight, bias, *state, eps=case.eps, transposed=transposed, groups=groups
     )
-    columns = _by_output(weight.astype(np.float64), outputs, transposed, groups)
+    columns = by_output(weight.astype(np.float64), outputs, transposed, groups)
     like = np.zeros((1, outputs))
     pr = expected.precision_of(case, state=True)
     want_weight, weight_radius, want_bias, bias_radius = folding_radii(
@@ -148,6 +148,6 @@ def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
         pr,
     )
     own = 2.0 if pr.u == 2.0**-53 else 1.0  # what is wanted was itself computed in float64
-    got = _by_output(new_weight.astype(np.float64), outputs, transposed, groups)
+    got = by_output(new_weight.astype(np.float64), outputs, transposed, groups)
     yield Claim("folded weight", got, want_weight, own * weight_radius)
     yield Claim("folded bias", row(new_bias, like, 0.0), want_bias, own * bias_radius)

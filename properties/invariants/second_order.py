@@ -18,20 +18,20 @@ from .calls import agrees, inner, parameter_agrees, trained, trained_back
 from .registry import invariant
 
 
-def _tangents(case: Case) -> tuple[Array, Array, Array]:
+def tangents(case: Case) -> tuple[Array, Array, Array]:
     assert case.gamma is not None
     c, dtype = case.gamma.shape, case.gamma.dtype
     return case.like_x(8), case.like_x(9, c).astype(dtype), case.like_x(10, c).astype(dtype)
 
 
-def _tangent_rows(case: Case) -> tuple[Array, Array, Array]:
-    tx, tgamma, tbeta = _tangents(case)
+def tangent_rows(case: Case) -> tuple[Array, Array, Array]:
+    tx, tgamma, tbeta = tangents(case)
     tx = rows(case, tx)
     return tx, row(tgamma, tx, 0.0), row(tbeta, tx, 0.0)
 
 
 def _ty(case: Case) -> Wanted:
-    p, given = expected.training(case), _tangent_rows(case)
+    p, given = expected.training(case), tangent_rows(case)
     with np.errstate(all="ignore"):
         ref = reference_train(p.x, None, p.gamma, p.beta, case.eps, tangents=given)
         pr = expected.precision_of(case)
@@ -46,7 +46,7 @@ def forward_mode_agrees_with_reference(target: Target, case: Case) -> Iterable[C
     J is symmetric, so it is (15) with tx for dy, plus tgamma * xhat + tbeta, (21).
     """
     wanted = case.memo("ty", lambda: _ty(case))
-    got = contract.forward_mode(target, *_tangents(case), trained(target, case).saved)
+    got = contract.forward_mode(target, *tangents(case), trained(target, case).saved)
     yield agrees("ty", case, got, wanted)
 
 
@@ -57,9 +57,9 @@ def forward_mode_is_the_transpose_of_backward(target: Target, case: Case) -> Ite
     One linear map, read from both sides.
     """
     wanted, back = case.memo("ty", lambda: _ty(case)), expected.gradients(case)
-    tx, tgamma, tbeta = _tangent_rows(case)
+    tx, tgamma, tbeta = tangent_rows(case)
     dy = rows(case, case.dy)
-    ty = contract.forward_mode(target, *_tangents(case), trained(target, case).saved)
+    ty = contract.forward_mode(target, *tangents(case), trained(target, case).saved)
     got = trained_back(target, case)
     assert got.dgamma is not None and got.dbeta is not None
     left, left_rounding = inner(rows(case, ty), dy)
@@ -85,7 +85,7 @@ def double_backward_agrees_with_reference(target: Target, case: Case) -> Iterabl
     """
 
     def make() -> dict[str, Wanted]:
-        p, given = expected.training(case, gradients=True), _tangent_rows(case)
+        p, given = expected.training(case, gradients=True), tangent_rows(case)
         with np.errstate(all="ignore"):
             ref = reference_train(p.x, p.dy, p.gamma, p.beta, case.eps, seconds=given)
             radii = second_radii(
@@ -97,9 +97,7 @@ def double_backward_agrees_with_reference(target: Target, case: Case) -> Iterabl
     result = trained(target, case)
     if target.functions.get("backward_train"):
         contract.backward(target, case.dy, result.saved, case.gamma)
-    by_x, by_gamma, by_dy = contract.double_backward(
-        target, *_tangents(case), case.dy, result.saved
-    )
+    by_x, by_gamma, by_dy = contract.double_backward(target, *tangents(case), case.dy, result.saved)
     yield agrees("the gradient by x", case, by_x, wanted["ddx_x"])
     yield from parameter_agrees("the gradient by gamma", by_gamma, wanted["ddx_gamma"])
     yield agrees("the gradient by dy", case, by_dy, wanted["ddx_dy"])

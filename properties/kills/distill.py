@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..bugs.catalogue import built, known_bugs
-from ..corpus.entries import Calls, calls_of, recorded, sentence_of
+from ..corpus.entries import Calls, recorded
 from ..corpus.expected import with_expected
+from ..corpus.failures import calls_of, sentence_of
 from ..corpus.files import CORPUS, Entry, format_entries, read_corpus, unused, write_whole
 from ..corpus.replay import replay
 from ..engine.exercise import run_invariant

@@ -26,6 +26,20 @@ FUNCTIONS = (
     "fold",
 )
 
+# what each function is given, keywords left out
+ARGUMENTS = {
+    "forward_train": ("x", "gamma", "beta", "running_mean", "running_var"),
+    "backward_train": ("dy", "saved"),
+    "forward_eval": ("x", "gamma", "beta", "running_mean", "running_var"),
+    "backward_eval": ("dy", "saved"),
+    "initial_state": ("channels", "dtype"),
+    "double_backward_train": ("ddx", "ddgamma", "ddbeta", "dy", "saved"),
+    "jvp_train": ("tx", "tgamma", "tbeta", "saved"),
+    "merge_statistics": ("counts", "means", "variances"),
+    "merge_gradients": ("counts", "sums_dy", "sums_dy_xhat"),
+    "fold": ("weight", "bias", "gamma", "beta", "running_mean", "running_var"),
+}
+
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "momentum": ("keep", "update"),
     "running_var": ("biased", "unbiased"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..corpus.entries import entry
+from ..corpus.failures import entry
 from ..engine.database import public
 from ..engine.exercise import Result, count_numbers
 from ..invariants import INVARIANTS

@@ -35,7 +35,8 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
 
         return offered_by(spec.removeprefix("mutants:"))
     if spec.startswith("exec:"):
-        from .isolate.limits import Limits, isolated
+        from .isolate.limits import Limits
+        from .isolate.remote import isolated
 
         program = isolated(spec, Limits())
         return program.functions, program.stated

@@ -26,7 +26,8 @@ from ..model.contract import (
     Trained,
     stated_conventions,
 )
-from .isolate.limits import Limits, is_own, isolated
+from .isolate.limits import Limits, is_own
+from .isolate.remote import isolated
 from .load import load
 
 _SHAPE = (4, 3, 2, 5, 2)

@@ -18,9 +18,11 @@ import pytest
 from properties.bugs.catalogue import SEED, built
 from properties.commands import corpus as corpus_cli
 from properties.corpus import files as corpus_io
-from properties.corpus.entries import calls_of, encode_array, encode_float, layout_of
+from properties.corpus.entries import encode_array, layout_of
 from properties.corpus.expected import differing, encode_wanted, with_expected
-from properties.corpus.files import CORPUS, Entry, Malformed, add_entries, read_corpus, read_file
+from properties.corpus.failures import calls_of
+from properties.corpus.files import CORPUS, Entry, add_entries, read_corpus, read_file
+from properties.corpus.numbers import Malformed, encode_float
 from properties.corpus.schema import check_entry
 from properties.corpus.show import as_c, as_python, as_table
 from properties.invariants import INVARIANTS

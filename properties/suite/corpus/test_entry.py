@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bn
-from properties.corpus.entries import ARGUMENTS, encode_array, encode_float, entry
-from properties.corpus.files import decode_array, decode_float
+from properties.corpus.entries import encode_array
+from properties.corpus.failures import entry
+from properties.corpus.files import decode_array
+from properties.corpus.numbers import decode_float, encode_float
 from properties.invariants import INVARIANTS
 from properties.model.cases import Case, Recipe, build
-from properties.model.contract import FUNCTIONS, Conventions, Target
+from properties.model.contract import ARGUMENTS, FUNCTIONS, Conventions, Target
 from properties.model.layouts import LAYOUTS, arrange
 from properties.plants.planted import PLANTED
 from properties.plants.textbook import Pieces, implementation

@@ -12,11 +12,12 @@ from properties.hunt import quantities, radii
 from properties.hunt.cells import Cell, cell_as_json, joined, read_cell, seen
 from properties.hunt.measure import CONSTANT, Point, decade_of, measure, read_point, unit
 from properties.hunt.quantities import QUANTITIES
-from properties.hunt.result import Table, verdict
+from properties.hunt.result import verdict
 from properties.hunt.search import search
 from properties.hunt.shards import Shard, placed, shards, situations
 from properties.hunt.show import begins
 from properties.hunt.space import shrunk, space_of
+from properties.hunt.table import Table
 from properties.invariants.second_order import _ty
 from properties.model import expected
 from properties.model.cases import Case, Recipe, build

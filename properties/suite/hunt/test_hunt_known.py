@@ -10,8 +10,9 @@ from test_hunt import hunted, one_pass
 from properties.hunt import registered as module
 from properties.hunt.quantities import QUANTITIES
 from properties.hunt.registered import INVARIANTS, known
-from properties.hunt.result import Table, document
+from properties.hunt.result import document
 from properties.hunt.show import failures
+from properties.hunt.table import Table
 from properties.invariants import INVARIANTS as ALL
 from properties.model.contract import Conventions, Target
 from properties.plants.textbook import Pieces, implementation

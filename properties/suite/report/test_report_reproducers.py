@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import bn
-from properties.corpus.entries import Calls, encode_array, encode_float
+from properties.corpus.entries import Calls, encode_array
 from properties.corpus.expected import with_expected
 from properties.corpus.files import Entry, decode_array
+from properties.corpus.numbers import encode_float
 from properties.corpus.replay import replay
 from properties.model.contract import Conventions
 from properties.model.verdict import Failure

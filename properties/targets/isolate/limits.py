@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from ...model.contract import TargetError
-
-if TYPE_CHECKING:
-    from .remote import Remote
 
 OUTPUT_PER_CALL = 2**20  # bytes on standard output and error that one call may write
 OUTPUT_SHOWN = 2**16  # bytes of it that are shown, in all
@@ -31,18 +24,3 @@ class Limits:
 def is_own(spec: str) -> bool:
     """Return whether a target is the suite's own code, which runs where the suite does."""
     return spec == "bn" or spec.startswith(("bn:", "bn.", "mutants:"))
-
-
-def isolated(spec: str, limits: Limits) -> Remote:
-    """Return a target in a process of its own, exec:COMMAND included.
-
-    Raises:
-        TargetError: it does not start, is no target, or no process can be had here.
-    """
-    if sys.platform == "win32":
-        raise TargetError(
-            f"target={spec}: isolation needs Linux or macOS; on Windows use WSL, or --in-process"
-        )
-    from .remote import Remote
-
-    return Remote(spec, limits)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...model.contract import FUNCTIONS, Array, Died, Misbehaved, Raised, TargetError
+from ...model.contract import ARGUMENTS, FUNCTIONS, Array, Died, Misbehaved, Raised, TargetError
 from ..adapters.installed import named
 from . import protocol
 from .arena import Arena, Block, aligned, lay, settle
@@ -301,11 +301,22 @@ class Remote:
         where = settle(block, self.arena.read(start, len(block.data)))
         if not where:
             return []
-        from ...corpus.entries import ARGUMENTS
-
         names = [n for n, a in zip(ARGUMENTS[name], args, strict=False) if a is not None]
         names = [n for n in names if n != "saved"][: len(arrays)]
         return [f"wrote {where.format(*names)}"]
+
+
+def isolated(spec: str, limits: Limits) -> Remote:
+    """Return a target in a process of its own, exec:COMMAND included.
+
+    Raises:
+        TargetError: it does not start, is no target, or no process can be had here.
+    """
+    if sys.platform == "win32":
+        raise TargetError(
+            f"target={spec}: isolation needs Linux or macOS; on Windows use WSL, or --in-process"
+        )
+    return Remote(spec, limits)
 
 
 def close_all() -> None:
