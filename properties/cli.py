@@ -5,20 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from .support.argument_types import DATABASE, positive, seconds, seed_number
-from .support.signals import status_of, terminable
-
-if TYPE_CHECKING:
-    from .engine.exercise import Result
-    from .model.contract import Target
-    from .targets.isolate.limits import Limits
-
-
-LONGEST = 1000  # characters of a complaint
+from .support.argument_types import DATABASE, LONGEST, add_limits, positive, seed_number
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,15 +51,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         "--jobs", type=positive, default=1, metavar="N", help="processes, with equal results (1)"
     )
     run.add_argument("--database", **DATABASE)
-    run.add_argument(
-        "--in-process", action="store_true", help="call the target here, not in its own process"
-    )
-    run.add_argument(
-        "--timeout", type=seconds, default=20.0, metavar="SECONDS", help="per call (20)"
-    )
-    run.add_argument(
-        "--memory", type=positive, default=4096, metavar="MB", help="that calls may take (4096)"
-    )
+    add_limits(run)
     commands.add_parser("invariants", help="list what is checked, as a Markdown table")
     for name, (room, prefix, text) in _ROOMS.items():
         command = commands.add_parser(name, help=text, allow_abbrev=False)
@@ -76,8 +59,6 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
             getattr(_room(room), f"add_{prefix}arguments")(command)
     return top
 
-
-SWEEP = 5  # examples of each invariant that -x shows first: they kill nine of ten known bugs
 
 _ROOMS = {  # command: the module that has it, the prefix of its functions there, what it does
     "audit": ("audit", "", "judge a gradient formula exactly"),
@@ -119,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.command in _ROOMS:
             room, prefix, _ = _ROOMS[args.command]
             return int(getattr(_room(room), f"run_{prefix}".rstrip("_"))(args))
-        return _run(args)
+        return int(_room("run").run(args))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # who read the output has gone; Python would complain once more at exit
@@ -140,237 +121,6 @@ def _list_invariants() -> int:
 
     print(invariants_table())
     return 0
-
-
-def _complain(text: str) -> int:
-    print(f"bncheck: {' '.join(text.split())[:LONGEST]}", file=sys.stderr)
-    return 2
-
-
-def _run(args: argparse.Namespace) -> int:
-    from .engine.database import absolute, opened
-    from .invariants import INVARIANTS
-    from .model.contract import TargetError
-    from .run.expectations import read
-
-    unknown = [name for name in args.only if name not in INVARIANTS]
-    if unknown:
-        return _complain(
-            f"--only={unknown[0]}: no such invariant{_nearest(unknown[0], INVARIANTS)}"
-        )
-    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
-        return _complain(f"--json={args.json}: expected a file in a folder that exists")
-    seed = _random_seed() if args.seed is None else args.seed
-    names = [name for name in INVARIANTS if name in args.only] if args.only else list(INVARIANTS)
-    with terminable():
-        try:
-            registry = read()
-            database = opened(args.database)
-            args.database = absolute(args.database)
-            target = _quietly_found(args)
-            return _Run(args, target, names, seed, registry, database).all()
-        except TargetError as error:
-            return _complain(str(error))
-        except KeyboardInterrupt as stop:
-            return status_of(stop)
-        finally:
-            _end_processes()
-
-
-def _quietly_found(args: argparse.Namespace) -> Target:
-    import warnings
-
-    from .targets.offers import find
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return find(args.target, _limits(args))
-
-
-def _limits(args: argparse.Namespace) -> Limits | None:
-    from .targets.isolate.limits import Limits
-
-    return None if args.in_process else Limits(args.timeout, args.memory)
-
-
-def _tell_killed_runs() -> None:
-    """Name what earlier runs that were killed left of their last calls."""
-    if f"{__package__}.targets.isolate.trace" in sys.modules:
-        from .targets.isolate.trace import left
-
-        for path in left():
-            command = f"python -m {__package__}.targets.isolate.trace {path}"
-            print(f"bncheck: a run was killed here in a call; {command} shows it", file=sys.stderr)
-
-
-def _forget_killed_runs() -> None:
-    """Remove what earlier runs that were killed left of their last calls."""
-    if f"{__package__}.targets.isolate.trace" in sys.modules:
-        from .targets.isolate.trace import clean
-
-        clean()
-
-
-def _end_processes() -> None:
-    if f"{__package__}.targets.isolate.remote" in sys.modules:
-        from .targets.isolate.remote import close_all
-
-        close_all()
-
-
-def _random_seed() -> int:
-    import secrets
-
-    return secrets.randbelow(2**32)
-
-
-def _nearest(name: str, names: Any) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.3)
-    return f"; did you mean {near[0]}?" if near else "; expected one that bncheck run lists"
-
-
-class _Run:
-    """One run of a target: results as they come, and what is known when it is cut short."""
-
-    def __init__(
-        self,
-        args: argparse.Namespace,
-        target: Target,
-        names: list[str],
-        seed: int,
-        registry: Any,
-        database: Any,
-    ) -> None:
-        self.args, self.target, self.names, self.seed = args, target, names, seed
-        self.registry, self.database, self.examples = registry, database, args.examples
-        self.results: list[Result] = []
-        self.done = self.ticks = 0
-        self.progress = sys.stderr.isatty()
-
-    def all(self) -> int:
-        from .model.contract import TargetError
-        from .run.text import conventions_text, exit_status, header
-
-        _tell_killed_runs()
-        print(conventions_text(self.target))
-        print(f"seed {self.seed}\n{header(self.target)}", flush=True)
-        cut = 0
-        try:
-            self._each()
-        except KeyboardInterrupt as stop:
-            cut = status_of(stop)
-        except TargetError as error:  # a worker or a database that is lost
-            self._clear()
-            cut = _complain(str(error))
-        self._finish(cut != 0)
-        if not cut:
-            _forget_killed_runs()
-        unwritten = self._write()
-        self._remember()
-        return cut or unwritten or exit_status(self.results)
-
-    def _each(self) -> None:
-        from .run.text import line
-
-        if self.args.exitfirst and self._sweep():
-            return
-        for _, results in self._held(self.args.examples):
-            for result in results:
-                self.results.append(result)
-                self._clear()
-                print(line(result, self.target), flush=True)
-                if self.args.exitfirst and result.verdict in ("fail", "unexpected pass"):
-                    return
-            self.done += 1
-
-    def _sweep(self) -> bool:
-        """Show some examples to every invariant, which is soon done; return whether one failed."""
-        from .run.text import line
-
-        examples = min(SWEEP, self.args.examples)
-        for _, results in self._held(examples):
-            for result in results:
-                if result.verdict == "fail":
-                    self.results, self.examples = [result], examples
-                    self._clear()
-                    print(line(result, self.target), flush=True)
-                    return True
-        return False
-
-    def _held(self, examples: int) -> Iterator[tuple[str, Iterable[Result]]]:
-        """Yield the results of each invariant as they come, from here or from the workers."""
-        from .run.expectations import held
-
-        if self.args.jobs > 1:
-            from .run.jobs import Task, spread
-
-            task = Task(
-                self.target.spec, _limits(self.args), tuple(self.registry), examples, self.seed,
-                self.args.database,
-            )  # fmt: skip
-            yield from spread(task, self.names, self.args.jobs)
-            return
-        options = {"examples": examples, "seed_number": self.seed, "database": self.database}
-        for name in self.names:
-            self.ticks = 0
-            yield name, held(self.target, name, self.registry, tick=self._tick(name), **options)
-
-    def _tick(self, name: str) -> Any:
-        def tick() -> None:
-            self.ticks += 1
-            if self.progress and self.ticks % 10 == 0:
-                text = f"[{self.done + 1}/{len(self.names)}] {name} {self.ticks}"
-                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-        return tick
-
-    def _clear(self) -> None:
-        if self.progress:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def _finish(self, interrupted: bool) -> None:
-        from .run.text import failure_text, summary
-
-        self._clear()
-        for result in self.results:
-            if result.verdict == "fail" and result.case is not None:
-                text = failure_text(
-                    result, self.target, self.seed, self.examples, self.args.database
-                )
-                print(f"\n{text}")
-            elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
-                print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
-        early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
-        stopped = "interrupted; so far " if interrupted else early
-        print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
-
-    def _remember(self) -> None:
-        """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""
-        from .corpus.failures import entry
-        from .corpus.files import remember
-
-        failed = [r for r in self.results if r.verdict == "fail" and r.case is not None]
-        try:
-            remember([entry(self.target, r.invariant, r.case) for r in failed if r.case])
-        except OSError as error:
-            print(f"bncheck: counterexamples not kept: {error.strerror}", file=sys.stderr)
-
-    def _write(self) -> int:
-        """Write the JSON file that was asked for; return 2 where that cannot be done."""
-        from .run.text import document, write_json
-
-        if self.args.json is None:
-            return 0
-        complete = self.done == len(self.names)
-        run = self.target, self.results, self.seed, self.examples
-        content = document(*run, complete, self.args.database)
-        try:
-            write_json(self.args.json, content)
-        except OSError as error:
-            return _complain(f"--json={self.args.json}: {error.strerror or error}")
-        return 0
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ Nothing heavy is imported until --bn is given.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support.argument_types import DATABASE
+from .support.argument_types import DATABASE, MEMORY, TIMEOUT
 
 if TYPE_CHECKING:
     from .engine.exercise import Result
@@ -35,10 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--bn-in-process", action="store_true", help="call the target here, not in its own process"
     )
     group.addoption(
-        "--bn-timeout", metavar="SECONDS", type=float, default=20.0, help="per call (20)"
+        "--bn-timeout", metavar="SECONDS", type=float, default=TIMEOUT, help="per call (20)"
     )
     group.addoption(
-        "--bn-memory", metavar="MB", type=int, default=4096, help="that calls may take (4096)"
+        "--bn-memory", metavar="MB", type=int, default=MEMORY, help="that calls may take (4096)"
     )
 
 
@@ -59,30 +60,28 @@ class _Session:
     """The target of this session, its tests and their verdicts."""
 
     def __init__(self, config: pytest.Config, spec: str, seed: int | None) -> None:
-        import warnings
-
-        from .engine.database import absolute, opened
         from .model.contract import TargetError
-        from .run.expectations import read
+        from .run.session import Options, session
         from .targets.isolate.limits import Limits
-        from .targets.offers import find
 
-        self.config, self.spec = config, spec
-        self.seed = _shared_seed(config) if seed is None else seed
-        self.examples = PROFILES[config.getoption("--bn-profile")]
-        given = config.getoption("--bn-database")
+        self.config = config
+        limits = Limits(
+            *(config.getoption(f"--bn-{o}") for o in ("timeout", "memory", "in-process"))
+        )
+        options = Options(
+            spec,
+            limits,
+            PROFILES[config.getoption("--bn-profile")],
+            _shared_seed(config) if seed is None else seed,
+            config.getoption("--bn-database"),
+            "--bn-database",
+        )
+        self.open = ExitStack()
         try:
-            self.database, self.where = opened(given, "--bn-database"), absolute(given)
+            self.session = self.open.enter_context(session(options))
         except TargetError as error:
-            raise pytest.UsageError(str(error)) from error
-        try:
-            self.registry = read()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                limits = Limits(config.getoption("--bn-timeout"), config.getoption("--bn-memory"))
-                self.target = find(spec, None if config.getoption("--bn-in-process") else limits)
-        except TargetError as error:
-            raise pytest.UsageError(f"--bn: {error}") from error
+            raise pytest.UsageError(_named(error, options)) from error
+        self.options, self.target = options, self.session.target
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(
@@ -91,7 +90,9 @@ class _Session:
         """Add one item per invariant."""
         from .invariants import INVARIANTS
 
-        parent = _Target.from_parent(session, name=f"bn[{self.spec}]", nodeid=f"bn[{self.spec}]")
+        parent = _Target.from_parent(
+            session, name=f"bn[{self.options.spec}]", nodeid=f"bn[{self.options.spec}]"
+        )
         checks = [_Check.from_parent(parent, name=name, owner=self) for name in INVARIANTS]
         items.extend(checks)
         report = pytest.CollectReport(parent.nodeid, "passed", None, [*checks])
@@ -100,17 +101,16 @@ class _Session:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Hand the seed to a worker of pytest-xdist."""
-        node.workerinput["bncheck_seed"] = self.seed
+        node.workerinput["bncheck_seed"] = self.options.seed
 
     def pytest_unconfigure(self) -> None:
         """End the target's process."""
-        from .targets.isolate.remote import close_all
-
-        close_all()
+        self.open.close()
 
     def pytest_report_header(self) -> str:
         """Name the target and the seed."""
-        return f"bncheck: --bn {self.spec} --bn-seed {self.seed} ({self.examples} examples)"
+        o = self.options
+        return f"bncheck: --bn {o.spec} --bn-seed {o.seed} ({o.examples} examples)"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show the verdicts, those of other workers included."""
@@ -121,9 +121,15 @@ class _Session:
         if lines:
             from .run.text import header
 
-            terminalreporter.section(f"bncheck {self.spec}")
+            terminalreporter.section(f"bncheck {self.options.spec}")
             for text in (header(self.target), *lines):
                 terminalreporter.write_line(text)
+
+
+def _named(error: Exception, options: Any) -> str:
+    """Return what is wrong, with the option that it is about."""
+    text = str(error)
+    return text if text.startswith(options.database_option) else f"--bn: {text}"
 
 
 def _shared_seed(config: pytest.Config) -> int:
@@ -155,24 +161,22 @@ class _Check(pytest.Item):
 
     def runtest(self) -> None:
         """Exercise the invariant and turn its verdict into pytest's."""
-        from .run.expectations import held
         from .run.text import line
 
         owner = self.owner
-        options = {"examples": owner.examples, "seed_number": owner.seed}
-        kept = owner.database
-        results = list(held(owner.target, self.name, owner.registry, database=kept, **options))
+        results = list(owner.session.results(self.name))
         for result in results:
             self.user_properties.append(("bncheck", line(result, owner.target)))
         self._outcome(results)
 
     def _outcome(self, results: list[Result]) -> None:
+        from .engine.database import absolute
         from .run.text import failure_text
 
-        owner = self.owner
+        target, o = self.owner.target, self.owner.options
         for result in results:
             if result.verdict == "fail":
-                text = failure_text(result, owner.target, owner.seed, owner.examples, owner.where)
+                text = failure_text(result, target, o.seed, o.examples, absolute(o.database))
                 raise _Failed(text)
             if result.verdict in ("undecided", "unexpected pass"):
                 raise _Failed(f"{self.name}: {result.verdict}: {result.message}")
@@ -192,5 +196,5 @@ class _Check(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name the test."""
-        name = f"bn[{self.owner.spec}]"
+        name = f"bn[{self.owner.options.spec}]"
         return self.config.rootpath / name.replace("/", "."), None, f"{name}::{self.name}"

@@ -23,7 +23,7 @@ from ..invariants import INVARIANTS
 from ..invariants.calls import trained
 from ..model import contract, expected
 from ..model.cases import Case, Recipe, build
-from ..targets.offers import find
+from ..targets.open import loaded
 from .drawing import CONVENTIONS, ELEMENTS, OFFERS, time_per_example
 from .timing import Table, interleaved, run_python, told
 
@@ -54,7 +54,7 @@ def _judged(case: Case, gradients: bool) -> dict[str, Callable[[], Any]]:
 
 def split(rounds: int, quick: bool) -> Iterator[Table]:
     """Yield the time per example of 512 elements, in parts."""
-    case, target = build(SHOWN, CONVENTIONS), find("bn")
+    case, target = build(SHOWN, CONVENTIONS), loaded("bn")
     strategy = cases("matrices", CONVENTIONS, OFFERS)
     count = 50 if quick else 200
 
@@ -81,7 +81,7 @@ def split(rounds: int, quick: bool) -> Iterator[Table]:
 
 def per_invariant(rounds: int, quick: bool) -> Iterator[Table]:
     """Yield the examples per second of each invariant on bn."""
-    target, examples = find("bn"), 10 if quick else 50
+    target, examples = loaded("bn"), 10 if quick else 50
     table = Table(
         "Examples per second of each invariant on bn, one process, processor time",
         ("invariant", "examples per second"),

@@ -82,13 +82,13 @@ def _corpus(data: bytes, folder: Path) -> bool:
     from ..corpus.numbers import Malformed
     from ..corpus.replay import replay
     from ..corpus.show import as_c, as_python, as_table
-    from ..targets.offers import find
+    from ..targets.open import loaded
 
     entries, problems = read_file(_file(folder, "fuzzed.json", _signed(data)))
     if any("\n" in problem for problem in problems):
         raise Fault(f"not one line: {problems!r}"[:200])
     for entry in entries[:3]:
-        replay(find_once("bn", find), entry)
+        replay(find_once("bn", loaded), entry)
         with contextlib.suppress(Malformed):  # bfloat16, where ml_dtypes is not installed
             for form in (as_c, as_python, as_table):
                 form(entry)
@@ -189,17 +189,15 @@ def _trace(data: bytes, folder: Path) -> bool:
 def _program(data: bytes, folder: Path) -> bool:
     from ..model.contract import TargetError
     from ..targets.isolate.limits import Limits
-    from ..targets.isolate.remote import close_all
-    from ..targets.offers import find
+    from ..targets.open import open_target
 
     path = _file(folder, "answers.bin", data)
     with _inside(folder), contextlib.redirect_stderr(io.StringIO()):
         try:
-            find(f"exec:cat '{path}'", Limits(2.0, 512))
+            with open_target(f"exec:cat '{path}'", Limits(2.0, 512)):
+                pass
         except TargetError as error:
             return _refused(error)
-        finally:
-            close_all()
     return True
 
 

@@ -152,9 +152,9 @@ def hunts() -> list[bytes]:
     from ..hunt.shards import shards
     from ..hunt.state import kept
     from ..hunt.work import fingerprint, search_shard
-    from ..targets.offers import find
+    from ..targets.open import loaded
 
-    target = find(WRONG)
+    target = loaded(WRONG)
     mark = fingerprint(target)
     with tempfile.TemporaryDirectory() as folder:
         for name, chosen in (("none", []), ("some", shards(target, ["y"], ["float32"])[:3])):

@@ -86,9 +86,9 @@ def run(examples: int) -> dict[str, float]:
     """Return the seconds of a run of some invariants on bn, and the memory it held at most."""
     from ..engine.exercise import run_invariant
     from ..invariants import INVARIANTS
-    from ..targets.offers import find
+    from ..targets.open import loaded
 
-    target, start = find("bn"), time.process_time()
+    target, start = loaded("bn"), time.process_time()
     for name in INVARIANTS_RUN:
         run_invariant(target, INVARIANTS[name], examples=examples)
     return {"seconds": time.process_time() - start, "peak": peak()}

@@ -30,7 +30,7 @@ from ..corpus.files import Entry, read_corpus
 from ..corpus.replay import replay
 from ..engine.exercise import run_invariant
 from ..invariants import INVARIANTS
-from ..targets.offers import find
+from ..targets.open import loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = ROOT / "properties" / "suite" / "bn"
@@ -68,7 +68,7 @@ def judge(folder: Path, stages: Sequence[str], module: str = "", source: str = "
 def by_corpus() -> str:
     """Return the core entry that fails, empty where none does."""
     with _quiet():
-        target = find("bn")
+        target = loaded("bn")
         core = sorted((e for e in CORPUS if e.core), key=lambda entry: -KILLS[entry.key])
         failing = (e.key for e in core if replay(target, e).verdict != "pass")
         return next(failing, "")
@@ -94,7 +94,7 @@ def by_invariants(examples: int = 100, seed: int = 1) -> str:
     """Return the invariant that fails, and for which of the two targets."""
     for spec in ("bn", "bn:per_activation"):
         with _quiet():
-            target = find(spec)
+            target = loaded(spec)
         for name, invariant in INVARIANTS.items():
             options = {"examples": examples, "seed_number": seed, "shrink": False}
             if run_invariant(target, invariant, **options).verdict == "fail":  # type: ignore[arg-type]

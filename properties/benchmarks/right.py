@@ -85,13 +85,13 @@ def everything(target: Target, case: Case) -> Iterable[Claim]:
 
 
 def _targets(with_torch: bool) -> dict[str, Target]:
-    from ..targets.offers import find
+    from ..targets.open import loaded
 
     conventions = Conventions(dtypes=DTYPES)
     targets = {name: implementation(pieces, conventions, name) for name, pieces in COMBINED.items()}
-    targets["bn"] = only_dtypes(find("bn"), DTYPES)
+    targets["bn"] = only_dtypes(loaded("bn"), DTYPES)
     if with_torch:
-        targets["torch"] = only_dtypes(find("torch"), DTYPES)
+        targets["torch"] = only_dtypes(loaded("torch"), DTYPES)
     targets["(one-pass variance)"] = implementation(
         Pieces(variance=_one_pass), conventions, "one pass"
     )

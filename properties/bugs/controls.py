@@ -27,13 +27,8 @@ class Control:
     stated: bool = True
 
     def target(self) -> Target:
-        """Return a fresh target, probed where nothing is stated."""
-        target = built(self.name, self.pieces, self.conventions)
-        if self.stated:
-            return target
-        from ..targets.offers import probed
-
-        return probed(target.spec, target.functions, {})
+        """Return a fresh target in the conventions it has, which are not stated everywhere."""
+        return built(self.name, self.pieces, self.conventions)
 
 
 def _nodes(extra: Any) -> Any:

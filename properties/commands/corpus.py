@@ -65,16 +65,17 @@ def run_replay(args: argparse.Namespace) -> int:
     """Replay entries; 0 all hold, 1 one failed, 2 unreadable, 3 the target offers none of them."""
     from ..corpus.replay import replay
     from ..model.contract import TargetError
-    from ..targets.offers import find
+    from ..targets.isolate.limits import Limits
+    from ..targets.open import open_target
 
     try:
         entries, problems = _read(args.corpus)
-        target = find(args.target)
+        with open_target(args.target, Limits(in_process=True)) as target:
+            for problem in problems:
+                _complain(problem)
+            results = [replay(target, entry) for entry in entries if entry.core or not args.core]
     except (Malformed, TargetError) as error:
         return _complain(str(error))
-    for problem in problems:
-        _complain(problem)
-    results = [replay(target, entry) for entry in entries if entry.core or not args.core]
     for result in results:
         if result.verdict == "fail":
             print(failure_text(result, args.target))

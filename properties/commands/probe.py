@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from ..run.text import versions, write_json
 from ..support.argument_types import positive, seconds, seed_number
 from ..support.signals import status_of, terminable
 from ..targets.isolate.limits import Limits
-from ..targets.offers import find
+from ..targets.open import open_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,26 +73,16 @@ def run(args: argparse.Namespace) -> int:
 def _one(portrait: Portrait, args: argparse.Namespace) -> int:
     """Probe one target into its portrait; a target that does not load is one line."""
     _tick(portrait.spec)("loading")
-    limits = None if args.in_process else Limits(args.timeout, args.memory)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            target = find(portrait.spec, limits)
-        probe(target, portrait, seed=args.seed, up_to=args.up_to, tick=_tick(portrait.spec))
+        with open_target(
+            portrait.spec, Limits(args.timeout, args.memory, args.in_process)
+        ) as target:
+            probe(target, portrait, seed=args.seed, up_to=args.up_to, tick=_tick(portrait.spec))
     except TargetError as error:
         _clear()
         portrait.error = str(error)
         return _complain(str(error))
-    finally:
-        _end_processes()
     return 0
-
-
-def _end_processes() -> None:
-    if "properties.targets.isolate.remote" in sys.modules:
-        from ..targets.isolate.remote import close_all
-
-        close_all()
 
 
 def _tick(spec: str) -> Any:

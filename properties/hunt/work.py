@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 import threading
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 from ..engine.database import once
 from ..model.contract import Target, TargetError
 from ..run.text import versions
-from ..targets.offers import find
+from ..run.workers import until_the_end
+from ..targets.isolate.limits import Limits
+from ..targets.open import open_target
 from .cells import cell_as_json
 from .search import Failing, search
 from .shards import Shard
@@ -32,10 +33,8 @@ _ROOMS = (
 
 
 def target_of(spec: str) -> Target:
-    """Return the target, probed without its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return find(spec)
+    """Return the target, called in this process and open as long as it lives."""
+    return until_the_end(open_target(spec, Limits(in_process=True)))
 
 
 def fingerprint(target: Target) -> str:

@@ -27,6 +27,7 @@ from ..invariants import INVARIANTS, Invariant
 from ..model.cases import Case, build
 from ..model.contract import Misbehaved, Target
 from ..model.verdict import judge
+from ..targets.open import loaded
 
 Drawn = list[tuple[Case, list[Step]]]
 
@@ -151,13 +152,21 @@ def first_failure(target: Target, drawn: Drawn, invariant: Invariant) -> int:
     return 0
 
 
+def right_ones() -> dict[str, Callable[[], Target]]:
+    """Return what makes each control; one that states no conventions is probed for them."""
+    return {
+        name: control.target if control.stated else partial(loaded, f"mutants:{name}")
+        for name, control in controls().items()
+    }
+
+
 def column(
     name: str, examples: int, seed_number: int
 ) -> tuple[str, dict[str, int], dict[str, int]]:
     """Return an invariant's kills among the mutants, and whom it accuses among the controls."""
     invariant, drawn = INVARIANTS[name], {}
     found: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    makers = [subjects(), {name: control.target for name, control in controls().items()}]
+    makers = [subjects(), right_ones()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for kind, group in enumerate(makers):

@@ -22,7 +22,8 @@ from ..model import contract
 from ..model.cases import dtype_of, state_dtype
 from ..model.contract import Misbehaved, Target, TargetError
 from ..run.text import write_json
-from ..targets.offers import find
+from ..targets.isolate.limits import Limits
+from ..targets.open import open_target
 from .reproducers import printed, reproducer
 from .smallest_call import smaller
 
@@ -136,16 +137,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in args.run]
         rows = [row for run in runs for row in run["invariants"]]
-        target = find(args.target)
+        with open_target(args.target, Limits(in_process=True)) as target:
+            times, cases = list(timed(target)), list(worst_cases(target, rows))
     except (OSError, ValueError, KeyError, TargetError) as error:
         print(f"bncheck: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    result = {
-        "target": args.target,
-        "times": list(timed(target)),
-        "cases": list(worst_cases(target, rows)),
-    }
-    write_json(args.out, result)
+    write_json(args.out, {"target": args.target, "times": times, "cases": cases})
     return 0
 
 

@@ -147,7 +147,7 @@ def only_dtypes(target: Target, dtypes: Iterable[str]) -> Target:
     return replace(target, conventions=conventions, offers=target.offers - dropped)
 
 
-def held(
+def results_of(
     target: Target, name: str, registry: Iterable[Expectation], **options: Any
 ) -> Iterator[Result]:
     """Yield the results of one invariant: of the dtypes where it is to hold, then of each entry.

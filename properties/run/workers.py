@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
+from typing import TypeVar
 
 from ..support.signals import interrupts_ignored
 
@@ -51,6 +52,15 @@ def _forget_calls(cut: list[int | None]) -> None:
 
 # --- in a worker ---------------------------------------------------------------------------------
 
+T = TypeVar("T")
+_HELD = contextlib.ExitStack()  # what a worker has open as long as it lives
+atexit.register(_HELD.close)
+
+
+def until_the_end(context: contextlib.AbstractContextManager[T]) -> T:
+    """Enter a context that is left when this process ends, or when who started it has gone."""
+    return _HELD.enter_context(context)
+
 
 def _begin(theirs: Connection) -> None:
     """Leave interrupts to the parent, and end when it closes its end or dies."""
@@ -62,10 +72,5 @@ def _begin(theirs: Connection) -> None:
 def _until_closed(theirs: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         theirs.recv_bytes()
-    if (
-        "properties.targets.isolate.remote" in sys.modules
-    ):  # end the target's process, forget its call
-        from ..targets.isolate.remote import close_all
-
-        close_all()
+    _HELD.close()
     os._exit(1)

@@ -1,8 +1,9 @@
-"""Types of command-line arguments."""
+"""Types of command-line arguments, options that several commands share, and complaints."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 DATABASE: dict[str, Any] = {
@@ -10,6 +11,9 @@ DATABASE: dict[str, Any] = {
     "metavar": "WHERE",
     "help": "share examples: a folder, redis://HOST:PORT, or both with a comma between",
 }  # of `--database`
+TIMEOUT = 20.0  # seconds that a call of a target may take
+MEMORY = 4096  # megabytes, likewise
+LONGEST = 1000  # characters of a complaint
 
 
 def positive(text: str) -> int:
@@ -51,3 +55,27 @@ def seed_number(text: str) -> int:
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**32 - 1")
     return value
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a target is called; `Limits` has the same defaults."""
+    parser.add_argument(
+        "--in-process", action="store_true", help="call the target here, not in its own process"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help=f"per call ({TIMEOUT:g})",
+    )
+    parser.add_argument(
+        "--memory", type=positive, default=MEMORY, metavar="MB",
+        help=f"that calls may take ({MEMORY})",
+    )  # fmt: skip
+
+
+def complain(text: str) -> int:
+    """Say in one line what is wrong with a command, and return its status."""
+    print(f"bncheck: {' '.join(text.split())[:LONGEST]}", file=sys.stderr)
+    return 2

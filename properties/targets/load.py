@@ -35,11 +35,7 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
 
         return offered_by(spec.removeprefix("mutants:"))
     if spec.startswith("exec:"):
-        from .isolate.limits import Limits
-        from .isolate.remote import isolated
-
-        program = isolated(spec, Limits())
-        return program.functions, program.stated
+        raise TargetError(f"target={spec}: a program has a process of its own; use open_target")
     if known := named(spec):
         return _built_in(spec, *known)
     return offered(_resolve(spec), spec)

@@ -26,34 +26,9 @@ from ..model.contract import (
     Trained,
     stated_conventions,
 )
-from .isolate.limits import Limits, is_own
-from .isolate.remote import isolated
-from .load import load
 
 _SHAPE = (4, 3, 2, 5, 2)
 _EPS, _MOMENTUM = 0.5, 0.25
-
-
-def find(spec: str, limits: Limits | None = None) -> Target:
-    """Load a target, check its first plain call and find out what it does not state.
-
-    Args:
-        spec: as `targets.load` takes it.
-        limits: run it in a process of its own, within these, unless it is the suite's own code.
-
-    Raises:
-        TargetError: there is no such target, or its first plain call fails in structure.
-    """
-    if limits is not None and not is_own(spec):
-        remote = isolated(spec, limits)
-        try:
-            with remote.patient():
-                return probed(spec, remote.functions, remote.stated)
-        except BaseException:
-            remote.close()
-            raise
-    functions, stated = load(spec)
-    return probed(spec, functions, stated)
 
 
 def probed(

@@ -16,6 +16,7 @@ from properties.bugs.wrong_precision import to_bfloat16
 from properties.kills.matrix import subjects, twins
 from properties.model.contract import Target, TargetError
 from properties.targets.load import load
+from properties.targets.open import loaded
 
 
 def test_every_known_bug_is_accounted_for_once() -> None:
@@ -71,7 +72,7 @@ def test_a_spec_resolves_to_functions_and_stated_conventions() -> None:
 def test_a_convention_alone_is_left_to_the_probe() -> None:
     """What is only another convention states nothing, and the probe finds it out."""
     assert load("mutants:cma-note")[1] == {}
-    found = controls()["cma-note"].target().conventions
+    found = loaded("mutants:cma-note").conventions
     assert found.momentum == "update", asdict(found)
 
 

@@ -591,9 +591,9 @@ def test_the_whole_follows_from_the_verdicts(verdicts: list[str], whole: str, st
 
 def test_a_checker_that_claims_nothing_is_undecided() -> None:
     """A planted checker without a claim cannot pass: no example of it is decisive."""
-    from properties.targets.offers import find
+    from properties.targets.open import loaded
 
     right = INVARIANTS[REFERENCE]
     empty = Invariant("empty", lambda target, case: (), right.needs, right.plant, "batch", 1.0)
-    result = run_invariant(find("bn"), empty, examples=20)
+    result = run_invariant(loaded("bn"), empty, examples=20)
     assert (result.verdict, result.examples, result.decisive) == ("undecided", 20, 0)

@@ -23,7 +23,7 @@ from properties.model.contract import ARGUMENTS, FUNCTIONS, Conventions, Target
 from properties.model.layouts import LAYOUTS, arrange
 from properties.plants.planted import PLANTED
 from properties.plants.textbook import Pieces, implementation
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 DTYPES = ("float16", "float32", "float64")
 CASE = Recipe(n=3, channels=2, spatial=(2,), bits=9, seed=11, regime="unit_scale", gamma="ordinary")
@@ -131,7 +131,7 @@ EXERCISED = ["input_gradient_agrees_with_reference", "saved_outlives_other_forwa
 @pytest.mark.parametrize("name", EXERCISED)
 def test_an_entry_holds_the_calls_that_were_made(name: str) -> None:
     """Made again from the JSON alone, the calls get the same answers from the target."""
-    target, answers = find("bn"), []
+    target, answers = loaded("bn"), []
 
     def noting(function: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:
@@ -154,7 +154,7 @@ def test_an_entry_holds_the_calls_that_were_made(name: str) -> None:
 
 def test_an_entry_says_what_it_is() -> None:
     """Its sentence is the invariant's with the kind of case; its source is the command."""
-    written = entry(find("bn"), INVARIANTS["output_agrees_with_reference"], case_of())
+    written = entry(loaded("bn"), INVARIANTS["output_agrees_with_reference"], case_of())
     assert written["sentence"] == (
         "The output agrees with the float64 reference: unit scale, float32 [3, 2, 2]"
     )
@@ -185,6 +185,6 @@ def test_an_entry_of_a_nan_is_json() -> None:
     """A case with NaN in one channel is written without a bare NaN."""
     invariant = INVARIANTS["nan_stays_visible_in_its_channel"]
     case = case_of(regime="not_finite", level=0)
-    written = entry(find("bn"), invariant, case)
+    written = entry(loaded("bn"), invariant, case)
     json.dumps(written, allow_nan=False)
     assert "nan" in written["calls"][0]["x"]["data"]

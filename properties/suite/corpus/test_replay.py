@@ -19,10 +19,10 @@ from properties.bugs.controls import controls
 from properties.commands import corpus as corpus_cli
 from properties.corpus.files import CORPUS, Entry, read_corpus
 from properties.corpus.replay import missing, replay
-from properties.kills.matrix import subjects
+from properties.kills.matrix import right_ones, subjects
 from properties.model.contract import Conventions, Target
 from properties.plants.textbook import Pieces
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 ENTRIES = read_corpus()[0]
 CORE = [entry for entry in ENTRIES if entry.core]
@@ -44,7 +44,7 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def bn() -> Target:
     """The built-in batch norm, probed once."""
-    return find("bn")
+    return loaded("bn")
 
 
 @pytest.mark.parametrize("entry", CORE, ids=lambda entry: entry.key)
@@ -70,7 +70,7 @@ def test_the_core_kills_a_mutant(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(controls()))
 def test_no_entry_accuses_a_control(name: str) -> None:
     """What is right passes every entry that it offers."""
-    target = controls()[name].target()
+    target = right_ones()[name]()
     failing = [found for e in ENTRIES if (found := replay(target, e)).verdict == "fail"]
     assert failing == []
 

@@ -17,7 +17,7 @@ from properties.engine.database import Part, absolute, opened, public
 from properties.engine.exercise import run_invariant
 from properties.invariants import INVARIANTS
 from properties.model.contract import TargetError
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 Run = Callable[..., Any]
 Save = Callable[..., Path]
@@ -148,9 +148,9 @@ def test_targets_invariants_and_dtypes_have_places_of_their_own(left: Path, rare
 
     kept = opened(str(left))
     options: dict[str, Any] = {"examples": 5, "seed_number": 2, "database": kept}
-    target = find(str(rare))
+    target = loaded(str(rare))
     for tried, name in (
-        (find("bn"), REFERENCE),
+        (loaded("bn"), REFERENCE),
         (target, "output_follows_order_of_batch"),
         (only_dtypes(target, ["float16"]), REFERENCE),
     ):

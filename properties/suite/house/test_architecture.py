@@ -47,9 +47,9 @@ ROOMS: dict[str, set[str]] = {
     "properties.hunt": {"numpy", "hypothesis", "distributed"},
     "properties.report": ANY,
     "properties.experiment": {"numpy", "scipy", "sklearn", "matplotlib"},
-    "properties.benchmarks": ANY,
     "properties.commands": {"numpy", "packaging"},
     "properties.cli": set(),
+    "properties.benchmarks": ANY,
     "properties.plugin": {"pytest"},
 }
 

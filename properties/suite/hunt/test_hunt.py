@@ -25,7 +25,7 @@ from properties.model.contract import Conventions, Target
 from properties.plants.forms import COMBINED
 from properties.plants.textbook import Pieces, implementation
 from properties.run.expectations import only_dtypes
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 BOTH = Conventions(dtypes=("float32", "float64"))
 SAMPLES = [
@@ -46,7 +46,7 @@ def one_pass(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def right() -> Target:
-    return find("bn")
+    return loaded("bn")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from properties.hunt.measure import measure
 from properties.hunt.quantities import QUANTITIES
 from properties.model.cases import Recipe, build
 from properties.model.contract import Target
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 
 @cache
 def bn() -> Target:
     """Return the built-in batch norm, probed once."""
-    return find("bn")
+    return loaded("bn")
 
 
 def drawn() -> st.SearchStrategy[Recipe]:

@@ -9,10 +9,10 @@ from properties.model.contract import Conventions
 from properties.plants.forms import RIGHT_FORMS
 from properties.plants.planted import PLANTED
 from properties.plants.textbook import Pieces, implementation, root_of_sum
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 DTYPES = ("float32", "float64")
-BUILT_IN = {spec: find(spec) for spec in ("bn", "bn:per_activation")}
+BUILT_IN = {spec: loaded(spec) for spec in ("bn", "bn:per_activation")}
 STATED = {
     "keep, biased": Conventions(dtypes=DTYPES),
     "update, unbiased": Conventions(momentum="update", running_var="unbiased", dtypes=DTYPES),

@@ -27,7 +27,8 @@ from properties.probe.inference import normalized_by, running_in_inference
 from properties.probe.structure import statistics
 from properties.probe.subject import Probing
 from properties.probe.variance_method import method
-from properties.targets.offers import find, probed
+from properties.targets.offers import probed
+from properties.targets.open import loaded
 
 # what a target warns of is its own affair
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -764,7 +765,7 @@ def test_a_planted_error_is_class_c_in_its_quantity(quantity: str, plant: str) -
 
 def test_the_built_in_is_class_a_and_exact() -> None:
     """bn is A in every dtype, layout and quantity, and exact on exactly representable data."""
-    p = Probing(find("bn"))
+    p = Probing(loaded("bn"))
     p.divisor, p.weight, p.eps_form = "biased", 0.5, ("inside the root", None)
     found = list(accuracy.grades(p, 2**12))
     assert {g.grade for g in found} == {"A"}

@@ -20,7 +20,7 @@ from properties.probe.migration import lines
 from properties.probe.portrait import Portrait, as_json, exact_summary, probe, summary_of
 from properties.probe.subject import Probing
 from properties.probe.table import pairs, table
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 # what a target warns of is its own affair
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -292,7 +292,7 @@ def test_two_targets_side_by_side(
 
 def test_the_same_seed_gives_the_same_answers() -> None:
     """Nothing depends on the clock or on another run."""
-    target = find("bn")
+    target = loaded("bn")
     target = replace(target, conventions=replace(target.conventions, dtypes=("float32",)))
 
     def once(seed: int) -> dict[str, Any]:
@@ -371,14 +371,14 @@ def test_an_interrupt_keeps_what_was_found(
 def test_bits_that_depend_on_the_thread_count_are_seen(saved: Save) -> None:
     """Child processes with one thread and with two see a target that depends on it."""
     threaded = str(saved(THREADED, "threaded.py"))
-    found = by_threads(Probing(find(threaded)), threaded)
+    found = by_threads(Probing(loaded(threaded)), threaded)
     assert (found.verdict, found.value) == ("found", "no: y")
-    assert by_threads(Probing(find("bn")), "bn").value == "yes"
+    assert by_threads(Probing(loaded("bn")), "bn").value == "yes"
 
 
 def test_a_child_that_fails_leaves_it_open() -> None:
     """A target that a child cannot load is no reason to stop."""
-    found = by_threads(Probing(find("bn")), "nowhere.py")
+    found = by_threads(Probing(loaded("bn")), "nowhere.py")
     assert found.verdict == "cannot tell" and "no file nowhere.py" in found.sure
 
 
@@ -392,7 +392,7 @@ def test_torch_is_seen_as_it_is() -> None:
     from properties.probe.averages import averages
     from properties.probe.eps import eps_answer
 
-    target = find("torch")
+    target = loaded("torch")
     p = Probing(replace(target, conventions=replace(target.conventions, dtypes=("float32",))))
     by = {answer.question: answer for answer in averages(p)}
     assert (by["momentum"].value, by["running_var"].value) == ("update", "unbiased")

@@ -22,7 +22,8 @@ from properties.report.frameworks import TEMPLATES
 from properties.report.reproducers import LARGEST, literal, number, printed, reproducer
 from properties.report.smallest_call import smaller
 from properties.targets.adapters.built_in import BUILT_IN
-from properties.targets.offers import find, probed
+from properties.targets.offers import probed
+from properties.targets.open import loaded
 
 LINES = 10
 QUANTITIES = ("y", "running_mean", "running_var", "dx", "dgamma", "dbeta")
@@ -161,7 +162,7 @@ def test_torch_prints_what_the_adapter_got(clean_imports: Callable[..., None]) -
     pytest.importorskip("torch")
     from properties.model import contract
 
-    target = find("torch")
+    target = loaded("torch")
     made = calls("dx", "float32", 4)
     arrays = [decode_array(made[0][name]) for name in
               ("x", "gamma", "beta", "running_mean", "running_var")]  # fmt: skip

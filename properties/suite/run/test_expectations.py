@@ -13,9 +13,10 @@ import pytest
 import bn
 from properties.engine.exercise import Result
 from properties.model.contract import DTYPES, Target, TargetError
-from properties.run.expectations import REGISTRY, Expectation, held, only_dtypes, read
+from properties.run.expectations import REGISTRY, Expectation, only_dtypes, read, results_of
 from properties.targets.adapters.installed import named
-from properties.targets.offers import find, probed
+from properties.targets.offers import probed
+from properties.targets.open import loaded
 
 REFERENCE = "output_agrees_with_reference"
 LINK = "https://example.org/issue/1"
@@ -37,7 +38,7 @@ def expected(*dtypes: str, target: str = "theirs", invariant: str = REFERENCE) -
 
 def results(target: Target, *entries: Expectation) -> list[tuple[str, str]]:
     """Return verdict and place of each result, and check what every message must hold."""
-    found = list(held(target, REFERENCE, entries, examples=20, seed_number=1))
+    found = list(results_of(target, REFERENCE, entries, examples=20, seed_number=1))
     for result in found:
         if result.verdict in ("expected failure", "unexpected pass"):
             assert "it adds one" in result.message
@@ -60,7 +61,7 @@ def test_an_unregistered_failure_fails() -> None:
 
 def test_a_registered_failure_that_passes_is_unexpected() -> None:
     """A pass where a failure is registered says that the entry is to be taken out."""
-    found = list(held(wrong_in(), REFERENCE, [expected()], examples=20, seed_number=1))
+    found = list(results_of(wrong_in(), REFERENCE, [expected()], examples=20, seed_number=1))
     assert [result.verdict for result in found] == ["unexpected pass"]
     assert found[0].message.endswith("take the entry out")
 
@@ -93,7 +94,7 @@ def test_the_parts_draw_their_own_dtypes_alone() -> None:
 
     target = replace(whole, functions={"forward_train": forward_train})
     seen.append(set())
-    parts = held(target, REFERENCE, [expected("float64")], examples=30, seed_number=1)
+    parts = results_of(target, REFERENCE, [expected("float64")], examples=30, seed_number=1)
     next(parts)
     seen.append(set())
     list(parts)
@@ -130,7 +131,7 @@ def test_an_entry_may_be_for_calls_without_gamma_and_beta() -> None:
 
 def test_only_dtypes_takes_the_others_away() -> None:
     """The target then neither states nor offers them, and is otherwise the same."""
-    target = find("bn")
+    target = loaded("bn")
     part = only_dtypes(target, ["float64", "bfloat16"])
     assert part.conventions.dtypes == ("float64",)
     assert target.offers - part.offers == {"float32", "float16"}
@@ -232,7 +233,9 @@ def test_the_shipped_registry_is_whole() -> None:
 def test_a_result_is_not_changed_by_an_entry_that_does_not_apply() -> None:
     """A failure keeps its counterexample beside an entry for another dtype."""
     found: list[Result] = list(
-        held(wrong_in("float64"), REFERENCE, [expected("float16")], examples=20, seed_number=1)
+        results_of(
+            wrong_in("float64"), REFERENCE, [expected("float16")], examples=20, seed_number=1
+        )
     )
     assert found[0].verdict == "fail"
     assert found[0].case is not None

@@ -15,7 +15,7 @@ import bn
 from properties.engine.exercise import Result
 from properties.model.cases import Recipe, build
 from properties.model.contract import Conventions, Target, TargetError
-from properties.run.expectations import Expectation, entries_for, held, read
+from properties.run.expectations import Expectation, entries_for, read, results_of
 from properties.targets.offers import probed
 
 REFERENCE = "output_agrees_with_reference"
@@ -36,7 +36,7 @@ def off_by(ulps: float) -> Target:
 def result(target: Target, **bounds: Any) -> Result:
     """Return what comes of the target, of which this failure is expected."""
     entry = Expectation("theirs", REFERENCE, "it adds something", LINK, **bounds)
-    (found,) = held(target, REFERENCE, [entry], examples=30, seed_number=1)
+    (found,) = results_of(target, REFERENCE, [entry], examples=30, seed_number=1)
     return found
 
 
@@ -104,8 +104,8 @@ def test_a_one_pass_variance_is_within_its_condition() -> None:
     target = one_pass(off_by(0))
     entry = Expectation("theirs", REFERENCE, "one pass", LINK, up_to=100.0)
     options: dict[str, Any] = {"examples": 200, "seed_number": 3}
-    (plain,) = held(target, REFERENCE, [entry], **options)
-    (grown,) = held(target, REFERENCE, [replace(entry, per="condition")], **options)
+    (plain,) = results_of(target, REFERENCE, [entry], **options)
+    (grown,) = results_of(target, REFERENCE, [replace(entry, per="condition")], **options)
     assert (plain.verdict, grown.verdict) == ("fail", "expected failure")
 
 

@@ -283,7 +283,7 @@ def test_a_crash_of_the_suite_keeps_its_traceback(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of the suite")
 
-    monkeypatch.setattr(expectations, "held", broken)
+    monkeypatch.setattr(expectations, "results_of", broken)
     result = project("--bn", "users_right.py", "-k", "output_agrees_with_reference")
     result.assert_outcomes(failed=1, deselected=len(INVARIANTS))
     result.stdout.fnmatch_lines(["*ZeroDivisionError: of the suite*"])

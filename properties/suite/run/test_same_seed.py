@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from properties.engine.exercise import run_invariant
-from properties.run.expectations import read
-from properties.run.jobs import Task, spread
+from properties.run.jobs import spread
+from properties.run.session import Options
+from properties.targets.isolate.limits import Limits
 
 Run = Callable[..., Any]
 Save = Callable[..., Path]
@@ -114,12 +115,12 @@ def test_another_seed_is_another_run(bncheck: Run, tmp_path: Path) -> None:
 
 def test_workers_have_the_results_of_one_process() -> None:
     """What a worker sends back is what the run would have had here, invariant and case included."""
-    from properties.targets.offers import find
+    from properties.targets.open import loaded
 
-    task = Task("mutants:apex-ln-65536", None, tuple(read()), 5, 3)
-    found = dict(spread(task, NAMES[:2], 2))
+    options = Options("mutants:apex-ln-65536", Limits(in_process=True), 5, 3)
+    found = dict(spread(options, NAMES[:2], 2))
     assert list(found) == list(NAMES[:2])
-    target = find(task.spec)
+    target = loaded(options.spec)
     for name, (there,) in found.items():
         here = run_invariant(target, there.invariant, examples=5, seed_number=3)
         assert there.invariant.name == name

@@ -20,7 +20,7 @@ from properties.model.verdict import Outcome, judge
 from properties.run.expectations import entries_for, read
 from properties.targets.adapters.built_in import BUILT_IN, ORDERS
 from properties.targets.adapters.installed import missing
-from properties.targets.offers import find
+from properties.targets.open import loaded
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")  # for flax:sync
 
@@ -64,7 +64,7 @@ def test_every_adapter_has_its_direct_call() -> None:
 @pytest.mark.parametrize("name", HERE)
 def test_an_adapter_gives_what_the_framework_gives(name: str) -> None:
     """y of the adapter has the bits of a direct call of the framework on the same batch."""
-    target = find(name)
+    target = loaded(name)
     case = case_for(target)
     x = case.x if target.conventions.channel_axis == 1 else np.moveaxis(case.x, 1, -1).copy()
     state = (case.gamma, case.beta, case.running_mean, case.running_var)
@@ -81,14 +81,14 @@ def test_an_error_in_the_framework_is_caught(name: str, monkeypatch: pytest.Monk
     """What the framework returns, times 1.001, fails, and as it is passes."""
     if name == "equinox:ema":
         pytest.skip(EMA)
-    target = find(name)
+    target = loaded(name)
     assert judged(target, FORWARD).failure is None
     if "jax" in BUILT_IN[name].pip:
         import jax
 
         jax.clear_caches()
     PATCHED[name](monkeypatch, lambda y: y * 1.001)
-    failure = judged(find(name), FORWARD).failure
+    failure = judged(loaded(name), FORWARD).failure
     assert failure is not None and failure.error > failure.radius
 
 
@@ -97,7 +97,7 @@ def test_each_order_of_modes_agrees_or_is_registered(name: str) -> None:
     """The second derivative agrees with the exact one in every order that is not registered."""
     if name.startswith("equinox:ema"):
         pytest.skip(EMA)
-    target = find(name)
+    target = loaded(name)
     if "double_backward_train" not in target.offers:
         pytest.skip(target.refused["double_backward_train"])
     dtype = "float64" if "float64" in target.offers else "float32"

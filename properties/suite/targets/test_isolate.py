@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from properties.model import contract
 from properties.model.contract import Died, Misbehaved, Raised, Target, TargetError
 from properties.model.layouts import LAYOUTS, arrange
 from properties.targets.isolate import limits, trace
+from properties.targets.isolate import remote as remoting
 from properties.targets.isolate.arena import GUARD, lay, settle
 from properties.targets.isolate.limits import Limits
-from properties.targets.isolate.remote import Remote, close_all
-from properties.targets.offers import find
+from properties.targets.isolate.process import descendants
+from properties.targets.isolate.remote import Remote
+from properties.targets.open import loaded, open_target
 
 REFERENCE = "output_agrees_with_reference"
 GRADIENT = "input_gradient_agrees_with_reference"
@@ -36,11 +39,22 @@ QUICK = Limits(timeout=5)
 
 @pytest.fixture(autouse=True)
 def no_process_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work in an empty folder; end what a test has started."""
+    """Work in an empty folder; end what a test has started, and look for what is left of it."""
     monkeypatch.chdir(tmp_path)
-    yield
-    close_all()
+    before = descendants(os.getpid())
+    with ExitStack() as stack:
+        monkeypatch.setattr(sys.modules[__name__], "OPEN", stack)
+        yield
     assert list(tmp_path.rglob("call-*.bin")) == [], "a mapped file was left behind"
+    assert set(descendants(os.getpid())) <= set(before), "a process was left behind"
+
+
+OPEN = ExitStack()  # of the test that runs
+
+
+def opened(path: object, limits: Limits = QUICK) -> Target:
+    """Return a target in a process of its own, closed when the test ends."""
+    return OPEN.enter_context(open_target(str(path), limits))
 
 
 # --- the same, isolated or not -------------------------------------------------------------------
@@ -109,7 +123,7 @@ def test_verdicts_and_counterexamples_are_those_in_process(
 ) -> None:
     """Seen from the invariants it is the same target: memory that it keeps or shares included."""
     path = str(on_bn(TARGETS[name]))
-    here, there = find(path), find(path, QUICK)
+    here, there = loaded(path), opened(path)
     assert (here.conventions, here.offers) == (there.conventions, there.offers)
     verdicts = set()
     for invariant in SOME:
@@ -131,10 +145,10 @@ def test_the_target_is_not_imported_here(clean_imports: None, saved: Save) -> No
     """Its module runs in the other process alone."""
     source = PID + "from bn import forward_train\n"
     path = saved(source)
-    find(str(path), QUICK)
+    opened(path)
     assert int(Path("pid").read_text()) != os.getpid()
     assert "bncheck_target_users_target" not in sys.modules
-    find(str(path))
+    loaded(str(path))
     assert int(Path("pid").read_text()) == os.getpid()
 
 
@@ -143,8 +157,8 @@ def test_the_suites_own_code_stays_here() -> None:
     import bn
 
     for spec in ("bn", "bn:per_activation", "mutants:apex-ln-65536"):
-        assert limits.is_own(spec)
-    assert find("bn", QUICK).functions["forward_train"] is bn.forward_train
+        assert not limits.needs_process(spec, QUICK)
+    assert opened("bn").functions["forward_train"] is bn.forward_train
 
 
 DESCRIBES = """
@@ -158,7 +172,7 @@ def forward_train(x, gamma, beta, mean, var, *, eps, momentum):
 
 def remote(path: Path) -> Target:
     """Return a target in a process, without a probe."""
-    made = Remote(str(path), QUICK)
+    made = OPEN.enter_context(closing(Remote(str(path), QUICK)))
     return Target(str(path), made.functions)
 
 
@@ -516,7 +530,7 @@ def test_windows_is_told_in_one_line(
     bncheck: Run, on_bn: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Isolation is said to be unsupported there, with what to do."""
-    monkeypatch.setattr(limits.sys, "platform", "win32")
+    monkeypatch.setattr(remoting.sys, "platform", "win32")
     ran = bncheck("run", on_bn(""))
     assert (ran.status, ran.out) == (2, "")
     assert "isolation needs Linux or macOS; on Windows use WSL, or --in-process" in ran.err
@@ -561,3 +575,41 @@ def test_a_target_may_be_opened_without_a_probe_and_refused(saved: Save) -> None
     """What `targets.load` says of a wrong target is said by the other process in its words."""
     with pytest.raises(TargetError, match="it has no forward_train"):
         Remote(str(saved("")), replace(QUICK, timeout=3))
+
+
+ORPHAN = """
+import os, signal, sys, time
+from properties.targets.isolate.limits import Limits
+from properties.targets.isolate.process import Process
+slow = [sys.executable, "-c", "import time; time.sleep(60)"]  # has not asked for a death signal
+child = Process(slow, Limits(), base=False)
+os.kill(child.popen.pid, signal.SIGSTOP)
+print(child.popen.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processes are read from /proc")
+def test_a_stopped_process_ends_with_the_run_that_stopped_it() -> None:
+    """A run killed between stopping a process and killing it leaves no stopped process behind."""
+    root = str(Path(limits.__file__).parents[3])
+    run = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN], stdout=-1, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert run.stdout is not None
+    child = Path(f"/proc/{int(run.stdout.readline())}")
+    run.kill()
+    run.communicate()
+    until = time.monotonic() + 10
+    while child.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not child.exists(), (child / "status").read_text()
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_program_has_its_limits_even_in_process(bncheck: Run, in_process: bool) -> None:
+    """--in-process drops no limit of a program, which has a process of its own anyway."""
+    words = ["run", f"exec:{sys.executable} -c 'import time; time.sleep(60)'", "--timeout", "0.2"]
+    ran = bncheck(*words, *(["--in-process"] if in_process else []))
+    assert ran.status == 2
+    assert "not ready within 1.2 s, six times --timeout" in ran.err, ran.err

@@ -19,8 +19,9 @@ from properties.invariants import INVARIANTS, backward, forward
 from properties.model import contract
 from properties.model.contract import FUNCTIONS, Conventions, Target, TargetError
 from properties.plants.textbook import Functions, Pieces, implementation
-from properties.targets.load import load as targets
-from properties.targets.offers import find, probed
+from properties.targets import load as targets
+from properties.targets.offers import probed
+from properties.targets.open import loaded
 
 # what a target warns of is its own affair
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -202,7 +203,7 @@ def seed_layer(tmp_path_factory: pytest.TempPathFactory) -> Target:
     """The class as typed, with the import that it lacks."""
     path = tmp_path_factory.mktemp("seed") / "users_seed.py"
     path.write_text("import numpy as np\n" + SEED.read_text(encoding="utf-8"), encoding="utf-8")
-    return find(str(path))
+    return loaded(str(path))
 
 
 def test_the_class_of_the_seed_is_understood(seed_layer: Target) -> None:
@@ -261,7 +262,7 @@ def test_the_fixed_eps_of_a_layer_is_found(
     source = LAYER.format(more="", eps=repr(eps)).replace(
         "        mean, var = self", f"        assert x.dtype == {dtype!r}\n        mean, var = self"
     )
-    target = find(str(saved(source)))
+    target = loaded(str(saved(source)))
     assert target.conventions.dtypes == (dtype,)
     assert target.conventions.eps == eps
     assert "eps" not in target.offers
@@ -270,7 +271,7 @@ def test_the_fixed_eps_of_a_layer_is_found(
 
 def test_a_layer_may_take_eps(clean_imports: None, saved: Save) -> None:
     """An eps among the constructor's arguments is passed, and nothing is fixed."""
-    target = find(str(saved(LAYER.format(more=", eps=1e-5", eps="eps"))))
+    target = loaded(str(saved(LAYER.format(more=", eps=1e-5", eps="eps"))))
     assert target.conventions.eps is None
     assert run(target, "output_follows_scale").verdict == "pass"
 
@@ -280,7 +281,7 @@ def test_a_stated_eps_is_believed_and_held_against_the_layer(
 ) -> None:
     """A layer that states another eps than it uses fails: no probe covers it up."""
     source = LAYER.format(more="", eps="1e-3")
-    target = find(str(saved(source + "    CONVENTIONS = {'eps': 1e-5}\n")))
+    target = loaded(str(saved(source + "    CONVENTIONS = {'eps': 1e-5}\n")))
     assert target.conventions.eps == 1e-5
     assert run(target, "output_agrees_with_reference").verdict == "fail"
 
@@ -292,7 +293,7 @@ def test_a_layer_is_given_copies_and_a_new_instance_each_time(
     source = LAYER.format(more="", eps="1e-5").replace(
         "self.running_mean = m", "self.running_mean[:] = m"
     )
-    target = find(str(saved(source)))
+    target = loaded(str(saved(source)))
     assert run(target, "training_leaves_its_inputs_unchanged").verdict == "pass"
     assert run(target, "saved_outlives_other_forwards").verdict == "pass"
 
@@ -304,7 +305,7 @@ def test_conventions_may_stand_at_the_class_or_at_its_module(
     """A statement beside the class counts like one in it; a wrong one is a failure."""
     indent = "" if where == "module" else "    "
     source = LAYER.format(more="", eps="1e-5") + f"{indent}CONVENTIONS = {{'momentum': 'update'}}\n"
-    target = find(str(saved(source)))
+    target = loaded(str(saved(source)))
     assert target.conventions.momentum == "update"
     assert run(target, "running_statistics_follow_the_closed_form").verdict == "fail"
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...support.argument_types import MEMORY, TIMEOUT
+
 OUTPUT_PER_CALL = 2**20  # bytes on standard output and error that one call may write
 OUTPUT_SHOWN = 2**16  # bytes of it that are shown, in all
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a target may take: seconds per call, and megabytes beyond what its import took."""
+    """What a target may take: seconds per call, and megabytes beyond what its import took.
 
-    timeout: float = 20.0
-    memory: int = 4096
+    in_process asks for no process of its own; a program has one all the same, within these limits.
+    """
+
+    timeout: float = TIMEOUT
+    memory: int = MEMORY
+    in_process: bool = False
 
     @property
     def start(self) -> float:
@@ -21,6 +27,7 @@ class Limits:
         return max(1.0, 6 * self.timeout)
 
 
-def is_own(spec: str) -> bool:
-    """Return whether a target is the suite's own code, which runs where the suite does."""
-    return spec == "bn" or spec.startswith(("bn:", "bn.", "mutants:"))
+def needs_process(spec: str, limits: Limits) -> bool:
+    """Return whether a target runs in a process of its own; the suite's own code does not."""
+    own = spec == "bn" or spec.startswith(("bn:", "bn.", "mutants:"))
+    return spec.startswith("exec:") or not (own or limits.in_process)

@@ -52,7 +52,7 @@ class Process:
             bufsize=0,
             env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # idle threads sleep between calls
             pass_fds=tuple(handles),
-            start_new_session=True,  # Ctrl-C reaches the suite alone
+            process_group=0,  # Ctrl-C reaches the suite alone
         )
         pipes = (self.popen.stdin, self.popen.stdout, self.popen.stderr)
         self.into, self.out, self.printed = (pipe.fileno() for pipe in pipes if pipe is not None)
@@ -219,7 +219,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def _end_descendants(pid: int) -> None:
-    """Stop a process, and kill what stems from it until nothing is left."""
+    """Stop a process, and kill what stems from it until nothing is left.
+
+    Should this process be killed now, the stopped one ends all the same: by its death signal, or,
+    where it had not asked for that yet, since its process group is orphaned: the kernel then sends
+    SIGHUP and SIGCONT to a group with a stopped member (it would not to another session's).
+    """
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGSTOP)  # it forks no more, and stays the father of orphans
     quiet = 0

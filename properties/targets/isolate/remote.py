@@ -31,7 +31,6 @@ _START = (
     "from properties.targets.isolate.worker import main; main(options)"
 )
 _PLACE = struct.Struct("<3QI")
-_LIVE: weakref.WeakSet[Remote] = weakref.WeakSet()
 
 
 class _Saved(Held):
@@ -67,7 +66,6 @@ class Remote:
         self.arena = Arena(self.trace.handle)
         self.end = weakref.finalize(self, self.trace.close)
         self.process: Process | None = None
-        _LIVE.add(self)
         try:
             self._start()
         except BaseException as error:
@@ -317,9 +315,3 @@ def isolated(spec: str, limits: Limits) -> Remote:
             f"target={spec}: isolation needs Linux or macOS; on Windows use WSL, or --in-process"
         )
     return Remote(spec, limits)
-
-
-def close_all() -> None:
-    """End every process and remove every mapped file."""
-    for remote in list(_LIVE):
-        remote.close()

@@ -1,0 +1,189 @@
+"""`bncheck run`: check a target against the invariants."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from ..corpus.failures import entry
+from ..corpus.files import remember
+from ..engine.database import absolute
+from ..engine.exercise import Result
+from ..invariants import INVARIANTS
+from ..model.contract import TargetError
+from ..run.jobs import spread
+from ..run.session import Options, Session, session
+from ..run.text import (
+    conventions_text,
+    document,
+    exit_status,
+    failure_text,
+    header,
+    line,
+    summary,
+    write_json,
+)
+from ..support.argument_types import complain
+from ..support.signals import status_of, terminable
+from ..targets.isolate import trace
+from ..targets.isolate.limits import Limits, needs_process
+
+SWEEP = 5  # examples of each invariant that -x shows first: they kill nine of ten known bugs
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the invariants; the exit status is that of the README."""
+    unknown = [name for name in args.only if name not in INVARIANTS]
+    if unknown:
+        return complain(f"--only={unknown[0]}: no such invariant{_nearest(unknown[0])}")
+    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
+        return complain(f"--json={args.json}: expected a file in a folder that exists")
+    limits = Limits(args.timeout, args.memory, args.in_process)
+    seed = secrets.randbelow(2**32) if args.seed is None else args.seed
+    options = Options(args.target, limits, args.examples, seed, args.database)
+    names = [name for name in INVARIANTS if not args.only or name in args.only]
+    with terminable(), ExitStack() as stack:
+        try:
+            held = stack.enter_context(session(options))
+            return _Run(held, names, args.exitfirst, args.jobs, args.json).all()
+        except TargetError as error:
+            return complain(str(error))
+        except KeyboardInterrupt as stop:
+            return status_of(stop)
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, list(INVARIANTS), n=1, cutoff=0.3)
+    return f"; did you mean {near[0]}?" if near else "; expected one that bncheck run lists"
+
+
+def _report_killed_runs() -> None:
+    """Name what earlier runs that were killed left of their last calls."""
+    for path in trace.left():
+        command = f"python -m {trace.__name__} {path}"
+        print(f"bncheck: a run was killed here in a call; {command} shows it", file=sys.stderr)
+
+
+class _Run:
+    """Results as they come, and what is known when the run is cut short."""
+
+    def __init__(
+        self, held: Session, names: list[str], exitfirst: bool, jobs: int, out: Path | None
+    ) -> None:
+        self.session, self.names, self.exitfirst = held, names, exitfirst
+        self.jobs, self.out = jobs, out
+        self.target, self.options = held.target, held.options
+        self.where = absolute(held.options.database)
+        self.examples = held.options.examples
+        self.results: list[Result] = []
+        self.done = self.ticks = 0
+        self.progress = sys.stderr.isatty()
+
+    def all(self) -> int:
+        """Run and show everything; return the exit status."""
+        isolated = needs_process(self.options.spec, self.options.limits)
+        if isolated:
+            _report_killed_runs()
+        print(conventions_text(self.target))
+        print(f"seed {self.options.seed}\n{header(self.target)}", flush=True)
+        cut = 0
+        try:
+            self._each()
+        except KeyboardInterrupt as stop:
+            cut = status_of(stop)
+        except TargetError as error:  # a worker or a database that is lost
+            self._clear()
+            cut = complain(str(error))
+        self._finish(cut != 0)
+        if isolated and not cut:
+            trace.clean()
+        unwritten = self._write()
+        self._remember()
+        return cut or unwritten or exit_status(self.results)
+
+    def _each(self) -> None:
+        if self.exitfirst and self._sweep():
+            return
+        for _, results in self._exercised(self.options.examples):
+            for result in results:
+                self.results.append(result)
+                self._show(result)
+                if self.exitfirst and result.verdict in ("fail", "unexpected pass"):
+                    return
+            self.done += 1
+
+    def _sweep(self) -> bool:
+        """Show some examples to every invariant, which is soon done; return whether one failed."""
+        examples = min(SWEEP, self.options.examples)
+        for _, results in self._exercised(examples):
+            for result in results:
+                if result.verdict == "fail":
+                    self.results, self.examples = [result], examples
+                    self._show(result)
+                    return True
+        return False
+
+    def _exercised(self, examples: int) -> Iterator[tuple[str, list[Result] | Iterator[Result]]]:
+        """Yield the results of each invariant as they come, from here or from the workers."""
+        if self.jobs > 1:
+            options = replace(self.options, examples=examples, database=self.where)
+            yield from spread(options, self.names, self.jobs)
+            return
+        for name in self.names:
+            self.ticks = 0
+            yield name, self.session.results(name, examples=examples, tick=self._tick(name))
+
+    def _tick(self, name: str) -> Callable[[], None]:
+        def tick() -> None:
+            self.ticks += 1
+            if self.progress and self.ticks % 10 == 0:
+                text = f"[{self.done + 1}/{len(self.names)}] {name} {self.ticks}"
+                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+        return tick
+
+    def _clear(self) -> None:
+        if self.progress:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _show(self, result: Result) -> None:
+        self._clear()
+        print(line(result, self.target), flush=True)
+
+    def _finish(self, interrupted: bool) -> None:
+        self._clear()
+        run = self.target, self.options.seed, self.examples, self.where
+        for result in self.results:
+            if result.verdict == "fail" and result.case is not None:
+                print(f"\n{failure_text(result, *run)}")
+            elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
+                print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
+        early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
+        stopped = "interrupted; so far " if interrupted else early
+        print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
+
+    def _remember(self) -> None:
+        """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""
+        failed = [r for r in self.results if r.verdict == "fail"]
+        try:
+            remember([entry(self.target, r.invariant, r.case) for r in failed if r.case])
+        except OSError as error:
+            print(f"bncheck: counterexamples not kept: {error.strerror}", file=sys.stderr)
+
+    def _write(self) -> int:
+        """Write the JSON file that was asked for; return 2 where that cannot be done."""
+        if self.out is None:
+            return 0
+        complete = self.done == len(self.names)
+        run = self.target, self.results, self.options.seed, self.examples
+        try:
+            write_json(self.out, document(*run, complete, self.where))
+        except OSError as error:
+            return complain(f"--json={self.out}: {error.strerror or error}")
+        return 0

@@ -1,0 +1,52 @@
+"""The one way to get a target: loaded here or in a process of its own, probed, and closed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..model.contract import Target
+from .isolate.limits import Limits, needs_process
+from .isolate.remote import isolated
+from .load import load
+from .offers import probed
+
+
+@contextmanager
+def open_target(spec: str, limits: Limits | None = None) -> Iterator[Target]:
+    """Hold a target, its first plain call checked and its conventions found out; then close it.
+
+        with open_target("mine.py", Limits(timeout=5)) as target:
+            print(target.conventions)
+
+    Args:
+        spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
+            path/to/file.py:NAME, mutants:NAME or exec:COMMAND.
+        limits: what a call may take; the defaults where left out. A target runs in a process of
+            its own unless limits.in_process is set or it is the suite's own code; a program
+            always does. Warnings while it is loaded are not shown.
+
+    Raises:
+        TargetError: there is no such target, or its first plain call fails in structure.
+    """
+    limits = limits or Limits()
+    if not needs_process(spec, limits):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            target = probed(spec, *load(spec))
+        yield target
+        return
+    remote = isolated(spec, limits)
+    try:
+        with remote.patient(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            target = probed(spec, remote.functions, remote.stated)
+        yield target
+    finally:
+        remote.close()
+
+
+def loaded(spec: str) -> Target:
+    """Return a target that runs in this process, for tests and measurements: nothing to close."""
+    return probed(spec, *load(spec))
