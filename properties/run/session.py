@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis.database import ExampleDatabase
 
@@ -22,7 +23,7 @@ class Options:
     """What a run is asked for.
 
     Args:
-        spec: of the target, as `open_target` takes it.
+        spec: the target, as `open_target` takes it.
         limits: what its calls may take, and whether it has a process of its own.
         examples: per invariant.
         seed: the same seed draws the same examples.
@@ -30,7 +31,7 @@ class Options:
         database_option: how the user gave it, for complaints.
     """
 
-    spec: str
+    spec: Any
     limits: Limits = field(default_factory=Limits)
     examples: int = 100
     seed: int = 0

@@ -5,16 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..model.contract import Target
 from .isolate.limits import Limits, needs_process
 from .isolate.remote import isolated
-from .load import load
+from .load import load, offered
 from .offers import probed
 
 
 @contextmanager
-def open_target(spec: str, limits: Limits | None = None) -> Iterator[Target]:
+def open_target(spec: Any, limits: Limits | None = None) -> Iterator[Target]:
     """Hold a target, its first plain call checked and its conventions found out; then close it.
 
         with open_target("mine.py", Limits(timeout=5)) as target:
@@ -22,7 +23,8 @@ def open_target(spec: str, limits: Limits | None = None) -> Iterator[Target]:
 
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
-            path/to/file.py:NAME, mutants:NAME or exec:COMMAND.
+            path/to/file.py:NAME, mutants:NAME or exec:COMMAND; or a module, object or layer class,
+            which is called in this process.
         limits: what a call may take; the defaults where left out. A target runs in a process of
             its own unless limits.in_process is set or it is the suite's own code; a program
             always does. Warnings while it is loaded are not shown.
@@ -31,6 +33,10 @@ def open_target(spec: str, limits: Limits | None = None) -> Iterator[Target]:
         TargetError: there is no such target, or its first plain call fails in structure.
     """
     limits = limits or Limits()
+    if not isinstance(spec, str):
+        name = getattr(spec, "__name__", type(spec).__name__)
+        yield probed(name, *offered(spec, name))
+        return
     if not needs_process(spec, limits):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

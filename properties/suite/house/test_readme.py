@@ -112,6 +112,14 @@ def test_a_failure_reads_as_shown(
     assert [h for h in heads if not re.search(rf"^{h}\b", ran.out, re.MULTILINE)] == []
 
 
+def test_the_test_of_one_line_passes() -> None:
+    """The test that the README shows is one that runs, on fewer examples here."""
+    (source,) = (block for block in blocks("python") if "assert_batch_norm" in block)
+    namespace: dict[str, Any] = {}
+    exec(source.replace("examples=20", "examples=2"), namespace)
+    namespace["test_batch_norm"]()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_and_links_exist(page: str) -> None:
     """Every path and every link of a page is there."""
