@@ -150,7 +150,6 @@ class Target:
     conventions: Conventions = field(default_factory=Conventions)
     offers: frozenset[str] = frozenset()
     refused: Mapping[str, str] = field(default_factory=dict)
-    log: list[tuple[str, Any, Any, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -191,19 +190,11 @@ def call(target: Target, name: str, *args: Any, **kwargs: Any) -> Any:
             result = target.functions[name](*args, **kwargs)
     except KeyboardInterrupt:
         raise
-    except Misbehaved:  # found out by isolation, and told in full
-        _record(target, name, args, kwargs, None)
+    except Misbehaved:  # found out by isolation, and reported in full
         raise
     except BaseException as error:
-        _record(target, name, args, kwargs, None)
         raise Raised(f"{name} raised {type(error).__name__}: {_first_line(error)}") from error
-    _record(target, name, args, kwargs, result)
     return result
-
-
-def _record(target: Target, name: str, args: Any, kwargs: Any, result: Any) -> None:
-    if target.log is not None:
-        target.log.append((name, args, kwargs, result))
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from ..model.cases import dtype_of
 from ..model.contract import Conventions, Target
 from ..model.verdict import Failure
 from ..support.writing import write_whole
+from ..targets.adapters.built_in import BUILT_IN
 
 
 def header(target: Target) -> str:
@@ -147,21 +150,11 @@ def _finite(value: float) -> float | str:
 
 def versions() -> dict[str, str]:
     """Return the versions of what a result depends on, where installed."""
+    needs = {re.split(r"[^\w-]", need)[0] for known in BUILT_IN.values() for need in known.needs}
     found = {}
-    for name in (
-        "numpy",
-        "hypothesis",
-        "scipy",
-        "torch",
-        "jax",
-        "flax",
-        "tensorflow",
-        "onnxruntime",
-    ):
-        try:
+    for name in ("numpy", "hypothesis", "scipy", *sorted(needs)):
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,22 @@ BN = """
 import bn
 from bn import CONVENTIONS, backward_eval, backward_train, forward_eval, forward_train
 """  # a target of four functions; what follows may redefine some
+
+
+PROCESSES = 4  # at most, where -n does not say otherwise
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Spread the suite over the cores; say in one line what is missing where it cannot be."""
+    if hasattr(config, "workerinput"):  # one of the processes; it spreads nothing itself
+        return
+    if not config.pluginmanager.has_plugin("xdist"):
+        raise pytest.UsageError("the suite needs pytest-xdist; try: pip install -e '.[test]'")
+    option = config.option
+    if option.numprocesses is None and not option.usepdb:
+        option.numprocesses = min(os.cpu_count() or 1, PROCESSES)
+        option.dist = "worksteal"
 
 
 def pytest_configure(config: pytest.Config) -> None:
