@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .frameworks_common import GIVEN, STATE, X64, wanted
+from .frameworks_common import GIVEN, STATE, X64, Given, wanted
 from .frameworks_jax import equinox, haiku, linen, nnx
-
-if TYPE_CHECKING:
-    from .reproducers import Given
 
 Template = Callable[[Any], list[str] | None]
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .frameworks_common import GIVEN, STATE, X64, wanted
-
-if TYPE_CHECKING:
-    from .reproducers import Given
+from .frameworks_common import GIVEN, STATE, X64, Given, wanted
 
 
 def _jax(g: Given, module: str, run: tuple[str, ...], **state: str) -> list[str]:

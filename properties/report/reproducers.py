@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,38 +13,9 @@ from ..corpus.files import decode_array, decode_float
 from ..model.contract import Array, Conventions
 from ..model.verdict import Failure
 from .frameworks import TEMPLATES
+from .frameworks_common import Given
 
 LARGEST = 64  # values of x, beyond which a reproducer is no longer to be pasted
-
-
-@dataclass(frozen=True)
-class Given:
-    """A call whose arrays are text, channels where the framework has them.
-
-    quantity is y, running_mean, running_var, dx, dgamma or dbeta; at the index of the number that
-    is wrong, as text.
-    """
-
-    training: bool
-    quantity: str
-    at: str
-    dtype: str
-    state: str
-    channels: int
-    rank: int
-    x: str
-    dy: str
-    gamma: str
-    beta: str
-    mean: str
-    var: str
-    eps: str
-    momentum: str
-
-    @property
-    def affine(self) -> bool:
-        """Whether there are gamma and beta."""
-        return self.gamma != "None"
 
 
 def number(value: Any) -> str:
