@@ -16,8 +16,7 @@ from ..support.argument_types import positive, seed_number
 from ..support.writing import write_whole
 
 if TYPE_CHECKING:
-    from ..experiment.schedule import Design
-    from ..experiment.tables import Findings
+    from ..experiment.schedule import Design, Findings
     from ..experiment.training import Curve
 
 
@@ -93,7 +92,7 @@ def _cut_once() -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> int:
     """Train, draw and tell; 0 done, 2 bad input, 130 interrupted, what was done being kept."""
-    from ..experiment.figures import NoMatplotlib, check_matplotlib
+    from ..experiment.figures import NoMatplotlib, pyplot
     from ..experiment.images import BadImages, digits, from_file
     from ..experiment.schedule import Design, weight_scales
     from ..experiment.training import Plan
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if args.steps < plan.epoch:
         return _complain(f"--steps={args.steps}: expected at least {plan.epoch}")
     try:
-        check_matplotlib()
+        pyplot()
         images = from_file(args.data) if args.data else digits()
     except (BadImages, NoMatplotlib) as error:
         return _complain(str(error))
@@ -159,7 +158,7 @@ class _Experiment:
 
     def _tell(self, cut: int) -> int:
         from ..experiment.schedule import findings
-        from ..experiment.tables import count_claim, race_claim
+        from ..experiment.text import count_claim, race_claim
 
         found = findings(self.design, self.curves, self.planned)
         try:
@@ -175,8 +174,7 @@ class _Experiment:
 
     def _files(self, found: Findings) -> dict[str, bytes]:
         from ..experiment.figures import draw
-        from ..experiment.tables import csv_files
-        from ..experiment.text import markdown
+        from ..experiment.text import csv_files, markdown
 
         t = self.design.images.held_t
         chance = float((t[:, None] == t).mean(axis=1).max())

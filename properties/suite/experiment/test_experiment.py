@@ -17,7 +17,7 @@ import pytest
 from scipy import stats
 
 from properties.commands import experiment as commands
-from properties.experiment import claims, network, schedule, tables, text
+from properties.experiment import claims, network, schedule, text
 from properties.experiment import sweep as sweeping
 from properties.experiment.images import BadImages, from_file, split
 from properties.experiment.training import Curve, Images, Plan, Setting, begun, start, train
@@ -254,7 +254,7 @@ def test_scales_are_judged_by_intervals_that_hold_together() -> None:
         [n - p for p, n in zip(found[2].plain, found[2].normalized, strict=True)]
     )
     assert found[2].difference.low < alone.low < alone.high < found[2].difference.high
-    said = tables.count_claim(found)
+    said = text.count_claim(found)
     assert "better at 1 of the 3" in said and "lies from 1 to 2" in said
 
 
@@ -285,7 +285,7 @@ def test_a_race_counts_the_steps_to_the_best_accuracy_without() -> None:
     assert np.allclose([found.times.low, found.times.mean, found.times.high], 2)
     shared = claims.race(runs, PLAN, best, (0.01, 0.01), shared=True)
     assert shared is not None and shared.times is None
-    assert "got there in 0 of 4 runs" in tables.race_claim(shared, PLAN)
+    assert "got there in 0 of 4 runs" in text.race_claim(shared, PLAN)
     assert claims.race(runs, PLAN, best, (0.01, 0.05)) is None
 
 
@@ -308,11 +308,11 @@ def test_the_text_says_what_the_numbers_say() -> None:
     """The intervals, the undecided scales and what was run stand in the text and in the CSV."""
     found = schedule.findings(design(), known_runs(), 24)
     said = text.markdown(found)
-    assert tables.count_claim(found.scales) in said
+    assert text.count_claim(found.scales) in said
     assert "Worse at 0.1. Undecided at 1." in said
     assert "180 to train on and 120 held out" in said and "Interrupted" not in said
     assert "| 0.01 | 11.5 % | 90.0 % | 78.5 [" in said
-    written = tables.csv_files(found)
+    written = text.csv_files(found)
     rows = list(csv.DictReader(io.StringIO(written["runs.csv"].decode())))
     assert len(rows) == 24 * 4
     assert {row["step"] for row in rows} == {"5", "10", "15", "20"}
@@ -366,7 +366,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do without matplotlib."""
     from properties.experiment import figures
 
-    monkeypatch.setattr(figures, "check_matplotlib", lambda: None)
+    monkeypatch.setattr(figures, "pyplot", lambda: None)
     monkeypatch.setattr(figures, "draw", lambda *_: {"curves.svg": b"", "summary.svg": b""})
 
 
@@ -407,7 +407,7 @@ def test_a_missing_extra_is_told_in_one_line(
     from properties.experiment import figures
 
     if module != "matplotlib":
-        monkeypatch.setattr(figures, "check_matplotlib", lambda: None)
+        monkeypatch.setattr(figures, "pyplot", lambda: None)
     monkeypatch.setitem(sys.modules, module, None)
     ran = bncheck("experiment", "--out", tmp_path / "out")
     assert ran.status == 2 and ran.err.count("\n") == 1
