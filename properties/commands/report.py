@@ -18,7 +18,7 @@ from ..report.children import Children
 from ..report.environments import Place, asked, places
 from ..report.gather import Gathering
 from ..report.stages import Plan
-from ..report.target_results import Judged, judged
+from ..report.target_results import TargetResults, results_of
 from ..support.argument_types import positive, seed_number
 from ..support.signals import status_of, terminable
 
@@ -111,7 +111,7 @@ class _Report:
         self._clear()
         if not found:
             return cut
-        targets = [judged(self.plan, place) for place in found]
+        targets = [results_of(self.plan, place) for place in found]
         self._write(targets, cut == 0)
         return cut or (0 if any(t.rows for t in targets) else 1)
 
@@ -147,7 +147,7 @@ class _Report:
         if self.progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def _write(self, targets: Sequence[Judged], complete: bool) -> None:
+    def _write(self, targets: Sequence[TargetResults], complete: bool) -> None:
         from ..corpus.files import write_whole
         from ..invariants import INVARIANTS
         from ..report.page import About, html, markdown, view
