@@ -12,14 +12,11 @@ from functools import cache
 
 import numpy as np
 
-from .network import Norm
+from .network import Norm, batch_norm
 from .training import Images, Plan, Setting, train
 
 PLAN = Plan(steps=60, batch=40, layers=4, width=24, every=60, epoch=60)
-SCALE, RATE = (
-    0.01,
-    0.05,
-)  # of weights so small that the signal is lost on its way through four layers
+SCALE, RATE = 0.01, 0.05  # weights so small that the signal is lost on its way through four layers
 TRAINED = 0.75  # of the held-out images: midway between one class in two and all
 
 
@@ -51,8 +48,6 @@ def helps(seed: int, norm: Norm) -> bool:
 
 def main() -> None:
     """Count on fresh seeds how often the built-in layer helps."""
-    from .network import batch_norm
-
     parser = argparse.ArgumentParser(prog="python -m properties.experiment.steady")
     parser.add_argument("--seeds", type=int, default=400)
     seeds = parser.parse_args().seeds

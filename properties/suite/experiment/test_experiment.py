@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from properties.commands import experiment as commands
 from properties.experiment import claims, network, schedule, text
 from properties.experiment import sweep as sweeping
 from properties.experiment.images import BadImages, from_file, split
@@ -343,21 +342,6 @@ def test_the_same_runs_give_the_same_figures() -> None:
         assert all(word in drawn[0][name].decode() for word in words)
 
 
-def test_a_file_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where writing fails the old file stays and nothing else is left."""
-    (tmp_path / "a").write_text("old")
-
-    def fails(*_: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fails)
-    with pytest.raises(OSError, match="disk full"):
-        commands._write(tmp_path, {"a": b"new"})
-    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
-
-
 # --- the command -----------------------------------------------------------------------------
 
 
@@ -444,6 +428,25 @@ def test_an_interrupt_keeps_what_is_done(
         assert (out / "runs.csv").read_text().count("\n") == 1 + kept * 100
     else:
         assert "nothing is written" in ran.err and list(out.iterdir()) == []
+
+
+def test_files_are_written_whole_or_not_at_all(
+    bncheck: Callable[..., Any], tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing fails the old file stays, nothing else is left, and the status is 2."""
+    monkeypatch.setattr(sweeping, "sweep", fake_sweep(1000))
+    out, data = tmp_path / "out", data_file(tmp_path)
+    out.mkdir()
+    (out / "curves.svg").write_text("old")
+
+    def fails(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fails)
+    ran = bncheck("experiment", "--data", data, "--seeds", 2, "--out", out)
+    assert ran.status == 2 and "disk full" in ran.err
+    assert [p.name for p in out.iterdir()] == ["curves.svg"]
+    assert (out / "curves.svg").read_text() == "old"
 
 
 def test_the_whole_command(bncheck: Callable[..., Any], tmp_path: Path, no_figures: None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from properties.invariants import INVARIANTS
+from properties.report import stages
 from properties.report.children import Children
 from properties.report.environments import Place, asked, places
 from properties.report.gather import status_file
@@ -315,14 +316,8 @@ def test_stopped_children_start_no_more() -> None:
 
 def test_each_interpreter_is_asked_once_and_the_first_that_has_it_is_taken() -> None:
     """What is installed nowhere has its reason; what nobody names goes to the first interpreter."""
-    row = {
-        "name": "x",
-        "says": "",
-        "versions": {},
-        "installed": False,
-        "problem": "no",
-        "install": "i",
-    }
+    row = {"name": "x", "says": "", "versions": {}, "installed": False}
+    row |= {"problem": "no", "install": "i"}
     lists = {"a": [row], "b": [{**row, "installed": True, "versions": {"x": "1"}}]}
     assert [p.python for p in places(lists, ["x", "file.py"])] == ["b", "a"]
     absent = places({"a": [row]}, [])[0]
@@ -349,12 +344,14 @@ def test_wrong_arguments_are_one_line(bncheck: Run, tmp_path: Path) -> None:
 
 
 def test_a_report_goes_on_past_what_breaks(
-    bncheck: Run, on_bn: Callable[..., Path], saved: Callable[..., Path], tmp_path: Path
-) -> None:
+    bncheck: Run, on_bn: Callable[..., Path], saved: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """One that fails at import and one that kills its process have a line, the good one is judged.
 
     A second call takes what is there; its page is as the first.
     """
+    monkeypatch.setattr(stages, "UP_TO", 64)
     good = on_bn(SMALL)
     broken = saved("raise RuntimeError('not today')", "broken.py")
     killed = saved("import os\nos.kill(os.getpid(), 11)", "killed.py")
