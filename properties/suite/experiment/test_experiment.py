@@ -19,7 +19,7 @@ from scipy import stats
 from properties.experiment import claims, network, schedule, text
 from properties.experiment import sweep as sweeping
 from properties.experiment.images import BadImages, from_file, split
-from properties.experiment.training import Curve, Images, Plan, Setting, begun, start, train
+from properties.experiment.training import Curve, Images, Plan, Setting, Start, begun, start, train
 
 SCALES = (1.0, 0.1, 0.01)
 PLAN = Plan(steps=20, batch=10, layers=2, width=8, every=5, epoch=10)
@@ -412,6 +412,7 @@ def test_an_interrupt_keeps_what_is_done(
 ) -> None:  # fmt: skip
     """Ctrl-C ends with 130, says how many runs are kept, and writes of these."""
     monkeypatch.setattr(sweeping, "sweep", fake_sweep(after))
+    monkeypatch.setattr(schedule, "start", lambda *_: Start(1.0, 0.1))
     out, before = tmp_path / "out", signal.getsignal(signal.SIGINT)
     ran = bncheck("experiment", "--data", data_file(tmp_path), "--out", out)
     assert ran.status == 130 and signal.getsignal(signal.SIGINT) is before
@@ -428,6 +429,7 @@ def test_files_are_written_whole_or_not_at_all(
 ) -> None:
     """Where writing fails the old file stays, nothing else is left, and the status is 2."""
     monkeypatch.setattr(sweeping, "sweep", fake_sweep(1000))
+    monkeypatch.setattr(schedule, "start", lambda *_: Start(1.0, 0.1))
     out, data = tmp_path / "out", data_file(tmp_path)
     out.mkdir()
     (out / "curves.svg").write_text("old")
