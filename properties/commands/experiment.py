@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,7 +17,6 @@ from ..support.writing import write_whole
 
 if TYPE_CHECKING:
     from ..experiment.schedule import Design
-    from ..experiment.tables import Findings
     from ..experiment.training import Curve
 
 
@@ -93,7 +92,7 @@ def _cut_once() -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> int:
     """Train, draw and tell; 0 done, 2 bad input, 130 interrupted, what was done being kept."""
-    from ..experiment.figures import NoMatplotlib, check_matplotlib
+    from ..experiment.figures import NoMatplotlib, pyplot
     from ..experiment.images import BadImages, digits, from_file
     from ..experiment.schedule import Design, weight_scales
     from ..experiment.training import Plan
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if args.steps < plan.epoch:
         return _complain(f"--steps={args.steps}: expected at least {plan.epoch}")
     try:
-        check_matplotlib()
+        pyplot()
         images = from_file(args.data) if args.data else digits()
     except (BadImages, NoMatplotlib) as error:
         return _complain(str(error))
@@ -135,7 +134,8 @@ class _Experiment:
                 sweep(self.design.images, self.design.plan, settings, self.jobs, self._tick)
         except _Cut as error:
             cut = error.status
-        self._clear()
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         if cut:
             kept = f"{len(self.curves)} of {self.planned} runs are kept"
             kept = kept if self.curves else "no run was done, nothing is written"
@@ -146,46 +146,32 @@ class _Experiment:
 
     def _tick(self, curve: Curve) -> None:
         self.curves.append(curve)
-        done, text = len(self.curves), f"{len(self.curves)} of {self.planned} runs"
+        done = len(self.curves)
+        text = f"{done} of {self.planned} runs"
         if sys.stderr.isatty():
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif 10 * done // self.planned > self.shown:
             self.shown = 10 * done // self.planned
             print(text, file=sys.stderr, flush=True)
 
-    def _clear(self) -> None:
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
     def _tell(self, cut: int) -> int:
+        from ..experiment.figures import draw
         from ..experiment.schedule import findings
-        from ..experiment.tables import count_claim, race_claim
+        from ..experiment.text import count_claim, csv_files, markdown, race_claim
 
         found = findings(self.design, self.curves, self.planned)
+        t = self.design.images.held_t
+        chance = float((t[:, None] == t).mean(axis=1).max())
+        files = draw(found.runs, found.plan, self.design.scales, found.rate, chance)
+        files |= {**csv_files(found), "experiment.md": markdown(found).encode()}
         try:
-            written = _write(self.out, self._files(found))
+            for name, content in sorted(files.items()):
+                write_whole(self.out / name, content)
         except OSError as error:
             return _complain(f"--out={self.out}: {error.strerror or error}")
         if found.scales:
             print(count_claim(found.scales))
         for race in found.races:
             print(race_claim(race, found.plan))
-        print(f"written to {self.out}: {', '.join(written)}")
+        print(f"written to {self.out}: {', '.join(sorted(files))}")
         return cut
-
-    def _files(self, found: Findings) -> dict[str, bytes]:
-        from ..experiment.figures import draw
-        from ..experiment.tables import csv_files
-        from ..experiment.text import markdown
-
-        t = self.design.images.held_t
-        chance = float((t[:, None] == t).mean(axis=1).max())
-        drawn = draw(found.runs, found.plan, self.design.scales, found.rate, chance)
-        return {**drawn, **csv_files(found), "experiment.md": markdown(found).encode()}
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> Sequence[str]:
-    """Write each file so that a reader, or a crash, sees the old one or the new one."""
-    for name, content in sorted(files.items()):
-        write_whole(folder / name, content)
-    return sorted(files)

@@ -18,7 +18,7 @@ from ..report.children import Children
 from ..report.environments import Place, asked, places
 from ..report.gather import Gathering
 from ..report.stages import Plan
-from ..report.target_results import Judged, judged
+from ..report.target_results import TargetResults, results_of
 from ..support.argument_types import positive, seed_number
 from ..support.signals import status_of, terminable
 
@@ -39,26 +39,16 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bncheck report`."""
     add = parser.add_argument
     add("target", nargs="*", metavar="TARGET", help="(default: all that are installed)")
-    add(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="write report.html and report.md there",
-    )
-    add("--examples", type=positive, default=100, metavar="N",
-        help="per invariant, as far as the time goes (100)")  # fmt: skip
+    text = "write report.html and report.md there"
+    add("--out", type=Path, required=True, metavar="DIR", help=text)
+    text = "per invariant, as far as the time goes (100)"
+    add("--examples", type=positive, default=100, metavar="N", help=text)
     add("--seed", type=seed_number, default=0, metavar="N", help="of all that is drawn (0)")
     add("--jobs", type=positive, metavar="N", help="targets at a time (as many as there are cores)")
-    add("--python", action="append", default=[], metavar="PATH",
-        help="an interpreter with bncheck and further targets; may be repeated")  # fmt: skip
-    add(
-        "--minutes",
-        type=_minutes,
-        default=MINUTES,
-        metavar="M",
-        help=f"for all of it ({MINUTES:g})",
-    )
+    text = "an interpreter with bncheck and further targets; may be repeated"
+    add("--python", action="append", default=[], metavar="PATH", help=text)
+    text = f"for all of it ({MINUTES:g})"
+    add("--minutes", type=_minutes, default=MINUTES, metavar="M", help=text)
     add("--resume", action="store_true", help="take all that DIR/data holds, of any version")
 
 
@@ -108,10 +98,11 @@ class _Report:
         except KeyboardInterrupt as stop:
             self.children.stop()
             cut = status_of(stop)
-        self._clear()
+        if self.progress:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         if not found:
             return cut
-        targets = [judged(self.plan, place) for place in found]
+        targets = [results_of(self.plan, place) for place in found]
         self._write(targets, cut == 0)
         return cut or (0 if any(t.rows for t in targets) else 1)
 
@@ -143,11 +134,7 @@ class _Report:
                 line = f"{text}; at most {left / 60:.1f} minutes left"
                 print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
-    def _clear(self) -> None:
-        if self.progress:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def _write(self, targets: Sequence[Judged], complete: bool) -> None:
+    def _write(self, targets: Sequence[TargetResults], complete: bool) -> None:
         from ..corpus.files import write_whole
         from ..invariants import INVARIANTS
         from ..report.page import About, html, markdown, view

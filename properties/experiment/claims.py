@@ -92,10 +92,9 @@ def by_scale(runs: Runs, scales: Sequence[float], rate: float) -> list[AtScale]:
             tuple(float(runs.curve(rate, seed, scale, kind)[-1]) for seed in seeds)
             for kind in (False, True)
         )
-        differences = [b - a for a, b in zip(plain, normalized, strict=True)]
-        i = interval(differences, confidence)
-        inside = Interval(i.mean, max(i.low, -1.0), min(i.high, 1.0))  # of two accuracies
-        found.append(AtScale(scale, plain, normalized, inside))
+        i = interval([b - a for a, b in zip(plain, normalized, strict=True)], confidence)
+        possible = Interval(i.mean, max(i.low, -1.0), min(i.high, 1.0))  # of two accuracies
+        found.append(AtScale(scale, plain, normalized, possible))
     return found
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..model.contract import Array
 from .claims import Runs
 from .training import Plan
 
-STYLES = {  # with batch norm or without: as in the seed's figure, blue line and orange dashes
-    True: {"color": "#0b62a4", "linestyle": "-", "label": "with batch norm"},
+STYLES = {  # without batch norm and with it: as in the book's figure, orange dashes, blue line
     False: {"color": "#d9660b", "linestyle": "--", "label": "without"},
+    True: {"color": "#0b62a4", "linestyle": "-", "label": "with batch norm"},
 }
 _SETTINGS = {"svg.hashsalt": "bncheck", "svg.fonttype": "none", "font.size": 9}
 
@@ -23,7 +22,8 @@ class NoMatplotlib(Exception):
     """The figures need matplotlib."""
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, or raise NoMatplotlib."""
     try:
         import matplotlib
     except ImportError as error:
@@ -35,16 +35,11 @@ def _pyplot() -> Any:
     return matplotlib.pyplot
 
 
-def check_matplotlib() -> None:
-    """Raise NoMatplotlib where the figures could not be drawn."""
-    _pyplot()
-
-
 def draw(
     runs: Runs, plan: Plan, scales: Sequence[float], rate: float, chance: float
 ) -> dict[str, bytes]:
     """Return the figures by file name; the same runs give the same bytes."""
-    plt = _pyplot()
+    plt = pyplot()
     found = {}
     with plt.rc_context(_SETTINGS):
         figures = {
@@ -53,9 +48,9 @@ def draw(
         }
         for name, figure in figures.items():
             for kind, extra in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-                held = io.BytesIO()
-                figure.savefig(held, format=kind, facecolor="white", **extra)
-                found[f"{name}.{kind}"] = held.getvalue()
+                stream = io.BytesIO()
+                figure.savefig(stream, format=kind, facecolor="white", **extra)
+                found[f"{name}.{kind}"] = stream.getvalue()
             plt.close(figure)
     return found
 
@@ -67,10 +62,14 @@ def _curves(plt: Any, runs: Runs, plan: Plan, scales: Sequence[float], rate: flo
     )
     steps = np.arange(1, plan.steps // plan.epoch + 1) * plan.epoch
     for axis, scale in zip(axes.flat, scales, strict=False):
-        for normalized in (False, True):
+        for normalized, style in STYLES.items():
             curves = np.array([curve.training for curve in runs.at(rate, scale, normalized)])
             if curves.size:
-                _band(axis, steps, curves, normalized)
+                least, largest = curves.min(axis=0), curves.max(axis=0)
+                axis.fill_between(
+                    steps, least, largest, color=style["color"], alpha=0.2, linewidth=0
+                )
+                axis.plot(steps, curves.mean(axis=0), linewidth=1.6, **style)
         axis.set_title(f"weight scale {scale:.2g}", fontsize=9)
         axis.set_ylim(0, 1.02)
         axis.grid(alpha=0.25)
@@ -78,14 +77,6 @@ def _curves(plt: Any, runs: Runs, plan: Plan, scales: Sequence[float], rate: flo
     figure.supylabel("training accuracy")
     _legend(figure, axes.flat[0], "mean of the seeds; the band goes from the least to the largest")
     return figure
-
-
-def _band(axis: Any, x: Array, curves: Array, normalized: bool) -> None:
-    style = STYLES[normalized]
-    axis.fill_between(
-        x, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.2, linewidth=0
-    )
-    axis.plot(x, curves.mean(axis=0), linewidth=1.6, **style)
 
 
 def _legend(figure: Any, axis: Any, title: str) -> None:
@@ -97,35 +88,28 @@ def _legend(figure: Any, axis: Any, title: str) -> None:
 
 def _summary(plt: Any, runs: Runs, scales: Sequence[float], rate: float, chance: float) -> Any:
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for normalized in (False, True):
-        held = [
-            (scale, np.array([curve.held_out[-1] for curve in runs.at(rate, scale, normalized)]))
-            for scale in scales
-        ]
-        held = [(scale, reached) for scale, reached in held if reached.size]
-        if held:
-            style = STYLES[normalized]
+    for normalized, style in STYLES.items():
+        ends = {s: [c.held_out[-1] for c in runs.at(rate, s, normalized)] for s in scales}
+        ends = {scale: reached for scale, reached in ends.items() if reached}
+        if ends:
+            axis.plot([*ends], [np.mean(reached) for reached in ends.values()], lw=1.6, **style)
+        for scale, reached in ends.items():
             axis.plot(
-                [scale for scale, _ in held],
-                [reached.mean() for _, reached in held],
-                linewidth=1.6,
-                **style,
-            )
-            for scale, reached in held:
-                axis.plot(
-                    [scale] * len(reached), reached, linestyle="", marker="o", markersize=3.5,
-                    color=style["color"], alpha=0.55, markeredgewidth=0,
-                )  # fmt: skip
+                [scale] * len(reached), reached, linestyle="", marker="o", markersize=3.5,
+                color=style["color"], alpha=0.55, markeredgewidth=0,
+            )  # fmt: skip
     axis.axhline(chance, color="0.45", linewidth=0.8, linestyle=":")
     axis.annotate(
         "always the largest class", (scales[len(scales) // 2], chance), xytext=(0, 4),
         textcoords="offset points", ha="center", fontsize=8, color="0.35",
     )  # fmt: skip
-    axis.set_xscale("log")
+    axis.set(
+        xscale="log",
+        ylim=(0, 1.02),
+        xlabel="weight scale: standard deviation of the initial weights",
+        ylabel="held-out accuracy at the end of training",
+    )
     axis.invert_xaxis()
-    axis.set_ylim(0, 1.02)
-    axis.set_xlabel("weight scale: standard deviation of the initial weights")
-    axis.set_ylabel("held-out accuracy at the end of training")
     axis.grid(alpha=0.25)
     _legend(figure, axis, "line: mean of the seeds; dots: each seed")
     return figure

@@ -52,13 +52,13 @@ def from_file(path: Path) -> Images:
     wanted = "an .npz file with the arrays x and t, numbers only"
     try:
         with open(path, "rb") as stream:  # np.load leaves the file open where an archive is cut
-            held = np.load(stream, allow_pickle=False)
-            if not isinstance(held, np.lib.npyio.NpzFile):
+            arrays = np.load(stream, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise _bad(path, "it holds one array", wanted)
             for name in ("x", "t"):
-                if name not in held.files:
+                if name not in arrays.files:
                     raise _bad(path, f"{name} is missing", wanted)
-            x, t = held["x"], held["t"]
+            x, t = arrays["x"], arrays["t"]
     except FileNotFoundError as error:
         raise _bad(path, "no such file", wanted) from error
     except _BROKEN as error:

@@ -26,7 +26,7 @@ class Net:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Passed:
     """What a forward leaves: each dense layer's input, and what entered the ReLU behind it."""
 
     inputs: list[Array]
@@ -53,17 +53,17 @@ def build(widths: Sequence[int], scale: float, norm: Norm | None, rng: np.random
     return Net(weights, biases, [norm(width) if norm else None for width in widths[1:-1]])
 
 
-def forward(net: Net, x: Array, training: bool) -> Kept:
+def forward(net: Net, x: Array, training: bool) -> Passed:
     """Return every layer's input and output; the last output is the logits (n, classes)."""
-    kept = Kept([], [])
+    passed = Passed([], [])
     for weight, bias, norm in zip(net.weights, net.biases, [*net.norms, None], strict=True):
-        kept.inputs.append(x)
+        passed.inputs.append(x)
         z = x @ weight + bias  # (n, outputs)
         if norm is not None:
             z = norm.forward(z, training)
-        kept.outputs.append(z)
+        passed.outputs.append(z)
         x = np.maximum(z, 0)
-    return kept
+    return passed
 
 
 def softmax_gradient(logits: Array, t: Array) -> Array:
@@ -76,17 +76,17 @@ def softmax_gradient(logits: Array, t: Array) -> Array:
 
 def step(net: Net, x: Array, t: Array, rate: float) -> None:
     """Move all parameters, in place, by one step of gradient descent on the batch (x, t)."""
-    kept, by = forward(net, x, training=True), np.float32(rate)
-    d = softmax_gradient(kept.outputs[-1], t)
+    passed, by = forward(net, x, training=True), np.float32(rate)
+    d = softmax_gradient(passed.outputs[-1], t)
     norms = [*net.norms, None]
     for i in reversed(range(len(net.weights))):
         if i < len(net.norms):
-            d = d * (kept.outputs[i] > 0)
+            d = d * (passed.outputs[i] > 0)
         if (norm := norms[i]) is not None:
             d = norm.backward(d)
             norm.gamma = norm.gamma - by * norm.dgamma
             norm.beta = norm.beta - by * norm.dbeta
-        by_weight, by_bias = kept.inputs[i].T @ d, d.sum(axis=0)
+        by_weight, by_bias = passed.inputs[i].T @ d, d.sum(axis=0)
         d = d @ net.weights[i].T
         net.weights[i] -= by * by_weight
         net.biases[i] -= by * by_bias

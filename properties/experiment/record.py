@@ -88,10 +88,8 @@ def seen(images: Images, plan: Plan, setting: Setting, done: int, layer: int) ->
 
 def window(found: Seen) -> Seen:
     """Return the first rows of a few channels."""
-    at = list(CHANNELS)
-    rows = {"x": found.x[:ROWS, at], "dy": found.dy[:ROWS, at]}
-    names = ("gamma", "beta", "running_mean", "running_var")
-    return Seen(**rows, **{name: getattr(found, name)[at] for name in names})
+    rows = {name: a[:ROWS] if a.ndim == 2 else a for name, a in vars(found).items()}
+    return Seen(**{name: a[..., list(CHANNELS)] for name, a in rows.items()})
 
 
 def calls(found: Seen, eps: float, momentum: float) -> Calls:

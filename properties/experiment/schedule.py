@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .claims import FASTER, Runs, best_scales, by_scale, entrants, pairs, race
-from .tables import Findings
-from .training import Curve, Images, Plan, Setting, start
+from .claims import FASTER, AtScale, Race, Runs, best_scales, by_scale, entrants, pairs, race
+from .training import Curve, Images, Plan, Setting, Start, start
 
 SIDES = ((1.0, 1.0), (FASTER, FASTER), (1.0, FASTER))  # of a race, as multiples of the rate
 
@@ -51,6 +50,26 @@ class Design:
         yield first, len(first) + 3 * self.seeds
         faster = self.faster(curves)
         yield faster, len(first) + len(faster)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that is reported: done of planned runs, what came out, and what was run."""
+
+    runs: Runs
+    planned: int
+    plan: Plan
+    images: str
+    rate: float
+    seeds: int
+    scales: list[AtScale]
+    starts: dict[float, Start]
+    races: list[Race]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned run was made."""
+        return len(self.runs.by) == self.planned
 
 
 def findings(design: Design, curves: Sequence[Curve], planned: int) -> Findings:

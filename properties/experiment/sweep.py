@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any
+from unittest import mock
 
+from ..support.signals import interrupts_ignored
 from .training import Curve, Images, Plan, Setting, Stopped, train
 
 _WORK: dict[str, Any] = {}
-_THREADS = ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM", "BLIS")
+_ONE_THREAD = {
+    f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM", "BLIS")
+}
 
 
 def sweep(
@@ -33,7 +35,7 @@ def sweep(
     work = (images, plan, stop)
     with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=work) as pool:
         try:
-            with _started_quietly():
+            with interrupts_ignored(), mock.patch.dict(os.environ, _ONE_THREAD):
                 runs = [pool.submit(_one, setting) for setting in settings]
             for run in as_completed(runs):
                 tick(run.result())
@@ -41,26 +43,6 @@ def sweep(
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-@contextmanager
-def _started_quietly() -> Iterator[None]:
-    """Start processes that know no Ctrl-C, which is for their parent, and use one thread each."""
-    names = [f"{name}_NUM_THREADS" for name in _THREADS]
-    before = {name: os.environ.get(name) for name in names}
-    main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if main:
-            signal.signal(signal.SIGINT, previous)
 
 
 def _begin(images: Images, plan: Plan, stop: Any) -> None:

@@ -1,11 +1,18 @@
-"""The text beside the figures: what was run, what they show, the claims with their intervals."""
+"""The numbers as CSV, and the text beside the figures: what was run, what they show, the claims."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from itertools import count
+from statistics import fmean as mean
 
-from .claims import AtScale
-from .tables import Findings, bounds, count_claim, percent, race_claim
+from .claims import CONFIDENCE, AtScale, Interval, Race
+from .schedule import Findings
+from .training import Plan
 
 _PAPER = """\
 Ioffe and Szegedy (2015) report 14 times fewer steps to the accuracy of Inception on ImageNet
@@ -16,11 +23,94 @@ _SEED = """\
 The seed's figure says that training with batch norm is steady and without it is not."""
 
 
+def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue().encode()
+
+
+def csv_files(found: Findings) -> dict[str, bytes]:
+    """Return the files of numbers: every curve, each weight scale, each race to an accuracy."""
+    runs = _csv(
+        ("rate", "seed", "scale", "batch_norm", "step", "held_out_accuracy", "training_accuracy"),
+        _points(found),
+    )
+    scales = _csv(
+        ("scale", "seed", "without", "with", "difference", "low", "high", "verdict"),
+        (
+            (a.scale, seed, p, n, n - p, a.difference.low, a.difference.high, a.verdict)
+            for a in found.scales
+            for seed, (p, n) in enumerate(zip(a.plain, a.normalized, strict=True))
+        ),
+    )
+    names = "rate_without rate_with same_scale race accuracy steps_without steps_with"
+    steps = _csv(
+        names.split(),
+        (
+            (*race.rates, race.shared, number, *row)
+            for race in found.races
+            for number, row in enumerate(zip(race.goal, race.plain, race.normalized, strict=True))
+        ),
+    )
+    return {"runs.csv": runs, "scales.csv": scales, "steps.csv": steps}
+
+
+def _points(found: Findings) -> Iterable[Sequence[object]]:
+    plan = found.plan
+    for s, curve in sorted(found.runs.by.items()):
+        training = dict(zip(count(plan.epoch, plan.epoch), curve.training))
+        held_out = dict(zip(count(plan.every, plan.every), curve.held_out))
+        for at in sorted(training.keys() | held_out.keys()):
+            yield *astuple(s), at, held_out.get(at, ""), training.get(at, "")
+
+
+def percent(value: float) -> str:
+    """Return an accuracy as text."""
+    return f"{100 * value:.1f} %"
+
+
+def bounds(i: Interval, digits: int, factor: float = 1.0) -> str:
+    """Return an interval as text, a dash where one seed alone gives none."""
+    if math.isinf(i.low) or math.isinf(i.high):
+        return f"{i.mean * factor:.{digits}f} (no interval from one seed)"
+    low, high = i.low * factor, i.high * factor
+    return f"{i.mean * factor:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def count_claim(scales: Sequence[AtScale]) -> str:
+    """Return at how many of the scales batch norm is better, with what the intervals leave open."""
+    n = len(scales)
+    better, worse = (sum(a.verdict == v for a in scales) for v in ("better", "worse"))
+    level = f"{CONFIDENCE:.0%}".replace("%", " %")
+    return (
+        f"Batch norm is better at {better} of the {n} weight scales, worse at {worse}, undecided "
+        f"at {n - better - worse}; with {level} confidence for all {n} together the number of "
+        f"scales at which it is truly better lies from {better} to {n - worse}."
+    )
+
+
+def race_claim(race: Race, plan: Plan) -> str:
+    """Return how many times fewer steps batch norm needs, as a sentence."""
+    where = "at the scale that is best without" if race.shared else "each at its own best scale"
+    rates = f"learning rate {race.rates[0]:g} without and {race.rates[1]:g} with, {where}"
+    start = f"To {percent(mean(race.goal))} ({rates}): "
+    reached = [n for n in race.normalized if n is not None]
+    if race.times is None:
+        of = f"{len(reached)} of {len(race.goal)} runs of {plan.steps} steps"
+        return f"{start}batch norm got there in {of}."
+    return (
+        f"{start}{mean(race.plain):.0f} steps without, {mean(reached):.0f} with, "
+        f"{bounds(race.times, 1)} times fewer."
+    )
+
+
 def markdown(found: Findings) -> str:
     """Return the report as Markdown."""
+    done = f"{len(found.runs.by)} of {found.planned} runs"
+    cut = f"**Interrupted: {done} were made. What follows rests on these.**"
     parts = [
         "# Training with batch norm and without",
-        _unfinished(found),
+        "" if found.complete else cut,
         _what_was_run(found),
         "![sixteen training curves](curves.svg)",
         "Each panel is one weight scale: the training accuracy against the step, as in the seed's "
@@ -39,13 +129,6 @@ def markdown(found: Findings) -> str:
         "All numbers: `runs.csv` (each curve), `scales.csv`, `steps.csv`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _unfinished(found: Findings) -> str:
-    if found.complete:
-        return ""
-    done = f"{len(found.runs.by)} of {found.planned} runs"
-    return f"**Interrupted: {done} were made. What follows rests on these.**"
 
 
 def _what_was_run(found: Findings) -> str:
@@ -77,8 +160,8 @@ def _scales_table(found: Findings) -> str:
     if not found.scales:
         return ""
     rows = [
-        f"| {a.scale:.2g} | {percent(sum(a.plain) / len(a.plain))} | "
-        f"{percent(sum(a.normalized) / len(a.normalized))} | {bounds(a.difference, 1, 100)} | "
+        f"| {a.scale:.2g} | {percent(mean(a.plain))} | {percent(mean(a.normalized))} | "
+        f"{bounds(a.difference, 1, 100)} | "
         f"{a.verdict} | {found.starts[a.scale].signal:.2g} | {found.starts[a.scale].change:.1g} |"
         for a in found.scales
     ]
@@ -119,45 +202,38 @@ def _races(found: Findings) -> str:
 
 
 def _beside(found: Findings) -> str:
-    lines = []
-    alike = [a for a in found.scales if a.verdict != "better"]
-    both = [a.scale for a in alike if min(a.plain) > 0.5]
-    if both:
-        lines.append(
-            f"- At {_names(both)} the net without batch norm trains as well: these scales are near "
-            "sqrt(2 / width), which keeps the size of the activations from layer to layer."
-        )
-    behind = [a.scale for a in found.scales if _trained(found, a, False) > _trained(found, a, True)]
-    if behind:
-        lines.append(
-            f"- At {_names(behind)} the training accuracy, which the figure shows, is higher "
-            "without batch norm at the last step."
-        )
-    faded = [a.scale for a in found.scales if found.starts[a.scale].signal < 0.5]
-    if faded:
-        lines.append(
-            f"- At {_names(faded)} batch norm helps less or not at all: the variance of the "
-            "activations lies below eps, so the normalized values start near zero "
-            "(`--eps` changes that)."
-        )
-    slow = [
-        a.scale
-        for a in found.scales
-        if found.starts[a.scale].signal > 0.5
-        and found.starts[a.scale].change < 1e-3
-        and sum(a.normalized) / len(a.normalized) < 0.95
-    ]
-    if slow:
-        lines.append(
-            f"- At {_names(slow)} training with batch norm is slow although its values start "
-            "normalized: the output does not depend on the size of a weight ahead of batch norm, "
-            "and the gradient by it falls as the size grows, equation (33), so a step of the same "
-            "rate moves large weights too little."
-        )
-    return "\n".join(lines)
+    """Return a line for each kind of scale at which the nets behave unlike the book's figure."""
 
+    def trained(at: AtScale, normalized: bool) -> float:
+        return mean(c.training[-1] for c in found.runs.at(found.rate, at.scale, normalized))
 
-def _trained(found: Findings, at: AtScale, normalized: bool) -> float:
-    """Return the mean training accuracy at the end."""
-    curves = found.runs.at(found.rate, at.scale, normalized)
-    return sum(curve.training[-1] for curve in curves) / len(curves)
+    def slow(at: AtScale) -> bool:
+        start = found.starts[at.scale]
+        return start.signal > 0.5 and start.change < 1e-3 and mean(at.normalized) < 0.95
+
+    remarks = (
+        (
+            lambda at: at.verdict != "better" and min(at.plain) > 0.5,
+            "the net without batch norm trains as well: these scales are near "
+            "sqrt(2 / width), which keeps the size of the activations from layer to layer.",
+        ),
+        (
+            lambda at: trained(at, False) > trained(at, True),
+            "the training accuracy, which the figure shows, is higher without batch norm at the "
+            "last step.",
+        ),
+        (
+            lambda at: found.starts[at.scale].signal < 0.5,
+            "batch norm helps less or not at all: the variance of the activations lies below eps, "
+            "so the normalized values start near zero (`--eps` changes that).",
+        ),
+        (
+            slow,
+            "training with batch norm is slow although its values start normalized: the output "
+            "does not depend on the size of a weight ahead of batch norm, and the gradient by it "
+            "falls as the size grows, equation (33), so a step of the same rate moves large "
+            "weights too little.",
+        ),
+    )
+    chosen = [([a.scale for a in found.scales if holds(a)], says) for holds, says in remarks]
+    return "\n".join(f"- At {_names(scales)} {says}" for scales, says in chosen if scales)

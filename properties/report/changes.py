@@ -31,7 +31,7 @@ class Change:
 
 
 def of_runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield what changed between two runs (design section 4), the invariants last."""
+    """Yield what changed between two runs, the invariants last."""
     yield from plain("bncheck", old.get("bncheck"), new.get("bncheck"))
     yield from plain("target", old["target"], new["target"])
     yield from mapping("version of", old.get("versions", {}), new.get("versions", {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .changes import BETTER, CHANGED, WORSE, Change, mapping, plain
@@ -36,36 +36,49 @@ def of_probes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change
 
 
 def _portrait(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    answers = [{a["question"]: a for a in t["answers"]} for t in (old, new)]
-    for question in (q for q in answers[0] if q in answers[1]):
-        a, b = (_answer(found[question]) for found in answers)
-        direction = WORSE if question in PORTED else CHANGED
-        if a != b:
-            yield Change(f"{name}: {question}", a, b, direction)
-    graded = [_classes(t["accuracy"]) for t in (old, new)]
-    for key in sorted(graded[0].keys() & graded[1].keys()):
-        a, b = (found[key] for found in graded)
-        if a != b:
-            direction = WORSE if b > a else BETTER
-            yield Change(f"{name}: accuracy class of {', '.join(key)}", a, b, direction)
-    exact = [{(r["quantity"], r["dtype"], r["layout"], r["n"]): r["exact"] for r in t["exact"]}
-             for t in (old, new)]  # fmt: skip
-    for place in sorted(exact[0].keys() & exact[1].keys()):
-        if exact[0][place] != exact[1][place]:
-            what = f"{name}: exact on integers, {place[0]}, {place[1]}, {place[2]}, n = {place[3]}"
-            was, now = ("yes" if found[place] else "no" for found in exact)
-            yield Change(what, was, now, WORSE if now == "no" else BETTER)
+    for question, a, b in _differences(_answers, old, new):
+        yield Change(f"{name}: {question}", a, b, WORSE if question in PORTED else CHANGED)
+    for key, a, b in _differences(_classes, old, new):
+        what = f"{name}: accuracy class of {', '.join(key)}"
+        yield Change(what, a, b, WORSE if b > a else BETTER)
+    for (*place, n), a, b in _differences(_exact, old, new):
+        what = f"{name}: exact on integers, {', '.join(place)}, n = {n}"
+        yield Change(what, a, b, WORSE if b == "no" else BETTER)
 
 
-def _answer(answer: Mapping[str, Any]) -> str:
-    known = answer["verdict"] in ("found", "seen", "differs")
-    return str(answer["value"]) if known else str(answer["verdict"])
+Read = Callable[[Mapping[str, Any]], dict[Any, str]]
 
 
-def _classes(grades: Any) -> dict[tuple[str, str, str], str]:
+def _differences(
+    read: Read, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[tuple[Any, str, str]]:
+    """Yield what both portraits have and is not the same in them, with both values."""
+    before, after = read(old), read(new)
+    for key, value in before.items():
+        if key in after and value != after[key]:
+            yield key, value, after[key]
+
+
+def _answers(portrait: Mapping[str, Any]) -> dict[Any, str]:
+    known = ("found", "seen", "differs")
+    return {
+        a["question"]: str(a["value" if a["verdict"] in known else "verdict"])
+        for a in portrait["answers"]
+    }
+
+
+def _classes(portrait: Mapping[str, Any]) -> dict[Any, str]:
     """Return the worst class by quantity, dtype and layout."""
-    found: dict[tuple[str, str, str], str] = {}
-    for g in grades:
+    found: dict[Any, str] = {}
+    for g in portrait["accuracy"]:
         key = (g["quantity"], g["dtype"], g["layout"])
         found[key] = max(found.get(key, "A"), g["grade"])
-    return found
+    return dict(sorted(found.items()))
+
+
+def _exact(portrait: Mapping[str, Any]) -> dict[Any, str]:
+    found = {
+        (r["quantity"], r["dtype"], r["layout"], r["n"]): "yes" if r["exact"] else "no"
+        for r in portrait["exact"]
+    }
+    return dict(sorted(found.items()))

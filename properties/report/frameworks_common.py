@@ -1,4 +1,4 @@
-"""What the templates of all frameworks share: a call as text, and how its number is printed."""
+"""A call as text, and what the templates of all frameworks share."""
 
 from __future__ import annotations
 

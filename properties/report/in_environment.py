@@ -25,7 +25,7 @@ from ..run.text import write_json
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
 from .reproducers import printed, reproducer
-from .smallest_call import smaller
+from .smallest_call import shrunk
 
 CASES = 4  # reproducers per target
 _TIMED = 0.25  # seconds that one kind of call is repeated
@@ -51,7 +51,7 @@ def worst_cases(target: Target, rows: list[dict[str, Any]]) -> Iterator[dict[str
         if kind in seen or len(seen) == CASES:
             continue
         seen.add(kind)
-        found = smaller(target, found)
+        found = shrunk(target, found)
         assert found.failure is not None
         failure = found.failure
         lines = reproducer(target.spec, target.conventions, found.entry.calls, found.call, failure)

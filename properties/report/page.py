@@ -11,8 +11,8 @@ from . import sections
 from .changes import again
 from .plots import curve
 from .stages import CURVES
-from .tables import SIGNS, Cell, Table, number
-from .target_results import Judged
+from .tables import SIGNS, number
+from .target_results import TargetResults
 
 _TEMPLATES = Path(__file__).parent
 CONTENTS = (
@@ -41,7 +41,7 @@ class About:
     complete: bool
 
 
-def view(about: About, targets: Sequence[Judged], plots: bool) -> dict[str, Any]:
+def view(about: About, targets: Sequence[TargetResults], plots: bool) -> dict[str, Any]:
     """Return all that the templates need."""
     known = [t for t in targets if t.rows]
     return {
@@ -56,7 +56,7 @@ def view(about: About, targets: Sequence[Judged], plots: bool) -> dict[str, Any]
         "moving": sections.moving(known),
         "decades": sections.decades(known),
         "curves": _curves(known) if plots else [],
-        "cases": {t.name: t.inside.get("cases", []) for t in known},
+        "cases": {t.name: t.environment.get("cases", []) for t in known},
         "failing": {t.name: sections.failing(t) for t in known},
         "speed": sections.speed(known),
         "made": sections.made(targets),
@@ -65,7 +65,7 @@ def view(about: About, targets: Sequence[Judged], plots: bool) -> dict[str, Any]
     }
 
 
-def _curves(targets: Sequence[Judged]) -> list[tuple[Judged, list[str]]]:
+def _curves(targets: Sequence[TargetResults]) -> list[tuple[TargetResults, list[str]]]:
     found = []
     for t in targets:
         panels = [curve(t.hunt, q, sections.anchor("plot", t.name, q)) for q in CURVES]
@@ -76,71 +76,35 @@ def _curves(targets: Sequence[Judged]) -> list[tuple[Judged, list[str]]]:
 
 def html(content: dict[str, Any]) -> str:
     """Return the page."""
+    return _rendered("page.html.jinja", content)
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """Return the same as Markdown, without the plots."""
+    return _rendered("page.md.jinja", content) + "\n"
+
+
+def _rendered(name: str, content: dict[str, Any]) -> str:
     import jinja2
     from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
+        autoescape=lambda template: template == "page.html.jinja",
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    more = {
-        "contents": CONTENTS,
-        "signs": {verdict.replace(" ", "-"): sign for verdict, sign in SIGNS.items()},
-        "style": Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        "wbr": Markup("_<wbr>"),
-        "first_line": first_line,
-        "again": again,
-        "figure": lambda value: number(float(value)),
-    }
-    return environment.get_template("page.html.jinja").render({**content, **more}).lstrip()
-
-
-def markdown(content: dict[str, Any]) -> str:
-    """Return the same as Markdown, without the plots."""
-    parts = [_head(content["about"]), "## Targets", _table(content["overview"])]
-    signs = "; ".join(f"{cell.text} {told}" for cell, told in content["legend"])
-    parts += ["## Conformance", signs + ".", _table(content["matrix"])]
-    for title, name in (("Conventions", "conventions"), ("Accuracy", "accuracy")):
-        parts += [f"## {title}", _table(content[name])]
-    parts.append("## When weights move")
-    for table in content["moving"]:
-        parts += [f"### {table.caption}", _table(table)]
-    parts += ["## Error against mean/sd", _table(content["decades"]), "## Worst cases"]
-    for t in content["targets"]:
-        parts += list(_cases(t.name, content))
-    parts += ["## Speed", _table(content["speed"]), "## How it was made", _table(content["made"])]
-    parts += [f"- {names}: {told}" for names, told in content["versions"]]
-    return "\n\n".join(parts) + "\n"
-
-
-def _head(about: About) -> str:
-    whole = "" if about.complete else " It was interrupted: this is what had been found."
-    return (
-        f"# How batch norms conform\n\nMade by bncheck {about.bncheck} on {about.date} in "
-        f"{about.minutes:.1f} minutes, seed {about.seed}, up to {about.examples} examples per "
-        f"invariant.{whole}"
+    environment.globals.update(
+        contents=CONTENTS,
+        signs={verdict.replace(" ", "-"): sign for verdict, sign in SIGNS.items()},
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        wbr=Markup("_<wbr>"),
+        first_line=first_line,
+        again=again,
+        figure=lambda value: number(float(value)),
     )
-
-
-def _cases(name: str, content: dict[str, Any]) -> list[str]:
-    parts = []
-    for case in content["cases"][name]:
-        told = (
-            f"**{case['invariant']}**: {case['quantity']} is {case['got']}, wanted {case['want']}, "
-            f"{case['multiple']} times what is allowed."
-        )
-        parts.append(told)
-        if case["lines"]:
-            code = "\n".join(case["lines"])
-            parts += [f"```python\n{code}\n```", f"It printed `{case['printed']}`."]
-    rows = content["failing"][name]
-    lines = [f"- `{row['name']}`: {row['verdict']}: {first_line(row)}" for row in rows]
-    if lines:
-        parts.append("\n".join(lines))
-    return [f"### {name}", *parts] if parts else []
+    return environment.get_template(name).render(content).strip()
 
 
 def first_line(row: dict[str, Any]) -> str:
@@ -149,13 +113,3 @@ def first_line(row: dict[str, Any]) -> str:
     told = ("at ", "got ", "wanted ", "error ", "because ", "likely ")
     found = [line for line in lines if line.startswith(told)]
     return "; ".join(found) or (lines[0] if lines else "")
-
-
-def _table(table: Table) -> str:
-    rows = ["| " + " | ".join(map(_text, table.heads)) + " |", "|" + "---|" * len(table.heads)]
-    rows += ["| " + " | ".join(map(_text, row)) + " |" for row in table.rows]
-    return "\n".join(rows)
-
-
-def _text(cell: Cell) -> str:
-    return cell.text.replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")

@@ -8,16 +8,11 @@ from typing import Any
 Check = Callable[[Any], bool]
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is(*kinds: type) -> Check:
+    return lambda value: isinstance(value, kinds)
 
 
-def _optional_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
+_text, _optional_text, _plain = _is(str), _is(str, type(None)), _is(str, int, float, type(None))
 
 
 def _number(value: Any) -> bool:
@@ -30,45 +25,31 @@ def _number(value: Any) -> bool:
         return False
 
 
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float))
-
-
-def _plains(value: Any) -> bool:
-    return _plain(value) or (isinstance(value, list) and all(map(_plain, value)))
-
-
 def _mapping(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_plains, value.values()))
+    """Return whether it is an object of plain values and of lists of them."""
+    return isinstance(value, dict) and all(
+        _plain(v) or (isinstance(v, list) and all(map(_plain, v))) for v in value.values()
+    )
 
 
 def _conventions(value: Any) -> bool:
-    lists = ("ndim", "dtypes")
-    return _mapping(value) and all(isinstance(value.get(key, []), list) for key in lists)
+    return _mapping(value) and all(isinstance(value.get(k, []), list) for k in ("ndim", "dtypes"))
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int)
-
-
-def _any(_: Any) -> bool:
-    return True
-
-
-_ROW: dict[str, Check] = {
-    "name": _text,
-    "verdict": _text,
-    "message": _text,
-    "worst": _number,
-    "strength": _number,
+_HEAD: dict[str, Check] = {
+    "bncheck": _optional_text,
+    "versions": _mapping,
+    "conventions": _conventions,
+    "complete": _is(bool),
+    "target": _optional_text,
 }
-_HEAD = {"bncheck": _optional_text, "versions": _mapping, "conventions": _conventions,
-         "complete": _flag, "target": _optional_text}  # fmt: skip
-_PLACE: dict[str, Check] = {"quantity": _text, "dtype": _text, "layout": _text, "n": _whole}
+_ROW: dict[str, Check] = dict.fromkeys(("name", "verdict", "message"), _text)
+_ROW |= dict.fromkeys(("worst", "strength"), _number)
+_PLACE: dict[str, Check] = {**dict.fromkeys(("quantity", "dtype", "layout"), _text), "n": _is(int)}
 _LISTS: dict[str, dict[str, Check]] = {
-    "answers": {"question": _text, "verdict": _text, "value": _any},
+    "answers": {"question": _text, "verdict": _text, "value": _is(object)},
     "accuracy": {**_PLACE, "grade": _text},
-    "exact": {**_PLACE, "exact": _flag},
+    "exact": {**_PLACE, "exact": _is(bool)},
 }
 
 
@@ -103,11 +84,10 @@ def _target(numbered: tuple[int, Any]) -> str:
 def _rows(
     rows: Iterable[Any], where: str, keys: dict[str, Check], free: dict[str, Check] | None = None
 ) -> str:
+    """Return the first row that lacks one of the keys, or has a wrong one that it need not have."""
     for number, row in enumerate(rows):
-        for key, good in keys.items():
-            if not isinstance(row, dict) or key not in row or not good(row[key]):
-                return f"{where}[{number}] has no {key}"
-        for key, good in (free or {}).items():
-            if key in row and not good(row[key]):
+        for key, good in (keys | (free or {})).items():
+            absent = not isinstance(row, dict) or key not in row
+            if (absent and key in keys) or not (absent or good(row[key])):
                 return f"{where}[{number}] has no {key}"
     return ""

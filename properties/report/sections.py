@@ -12,7 +12,7 @@ from ..probe.migration import lines
 from ..probe.portrait import Portrait
 from .stages import CURVES, STAGES, slug
 from .tables import MEANS, Cell, Table, number, plain, seconds, verdict_cell
-from .target_results import Judged
+from .target_results import TargetResults
 
 
 def anchor(*parts: str) -> str:
@@ -20,11 +20,11 @@ def anchor(*parts: str) -> str:
     return "-".join(slug(part) for part in parts)
 
 
-def _heads(first: str, targets: Sequence[Judged]) -> list[Cell]:
+def _heads(first: str, targets: Sequence[TargetResults]) -> list[Cell]:
     return [Cell(first), *(Cell(t.name, link=f"#{anchor('target', t.name)}") for t in targets)]
 
 
-def overview(targets: Sequence[Judged]) -> Table:
+def overview(targets: Sequence[TargetResults]) -> Table:
     """Return a line per target: what it is, its version, its verdict and how many of each."""
     counted = ("pass", "fail", "expected failure", "undecided", "not offered", "not reached")
     heads = plain("target", "verdict", *counted, "version", "what it is", "remarks")
@@ -41,7 +41,7 @@ def overview(targets: Sequence[Judged]) -> Table:
     return Table("overview", "Targets, their versions and verdicts", heads, rows, "overview")
 
 
-def matrix(targets: Sequence[Judged]) -> Table:
+def matrix(targets: Sequence[TargetResults]) -> Table:
     """Return the verdicts, a row per invariant and a column per target."""
     rows = []
     for name, invariant in INVARIANTS.items():
@@ -61,7 +61,7 @@ def legend() -> list[tuple[Cell, str]]:
     return [(verdict_cell(verdict), f"{verdict}: {means}") for verdict, means in MEANS.items()]
 
 
-def questions(targets: Sequence[Judged]) -> list[str]:
+def questions(targets: Sequence[TargetResults]) -> list[str]:
     """Return all that was asked, in the order of asking."""
     found: dict[str, None] = {}
     for t in targets:
@@ -69,7 +69,7 @@ def questions(targets: Sequence[Judged]) -> list[str]:
     return list(found)
 
 
-def conventions(targets: Sequence[Judged]) -> Table:
+def conventions(targets: Sequence[TargetResults]) -> Table:
     """Return the answers of the probes side by side."""
     probed = [t for t in targets if t.portrait.get("answers")]
     rows = [[Cell(q), *plain(*(t.answer(q) or "-" for t in probed))] for q in questions(probed)]
@@ -77,7 +77,7 @@ def conventions(targets: Sequence[Judged]) -> Table:
     return Table("conventions", caption, _heads("question", probed), rows, "wide")
 
 
-def accuracy(targets: Sequence[Judged]) -> Table:
+def accuracy(targets: Sequence[TargetResults]) -> Table:
     """Return the worst accuracy class by quantity and dtype, and from which n it is that."""
     probed = [t for t in targets if t.portrait.get("accuracy")]
     keys: dict[tuple[str, str], None] = {}
@@ -105,21 +105,21 @@ def _class(grades: Any, dtype: str, quantity: str) -> Cell:
     return Cell(f"{worst} from n = {least['n']}{where}", kind=worst)
 
 
-def _portrait(t: Judged) -> Portrait:
+def _portrait(t: TargetResults) -> Portrait:
     answers = [Answer(**a) for a in t.portrait["answers"]]
     return Portrait(t.name, answers, complete=bool(t.portrait.get("complete")))
 
 
-def _told(source: Judged, other: Judged) -> list[str]:
+def _told(source: TargetResults, other: TargetResults) -> list[str]:
     """Return what to change; that a probe was cut short stands among the remarks."""
     found = lines(*map(_portrait, (source, other)))
     found = [line for line in found if "not asked" not in line and "cut short" not in line]
     return found or ["nothing"]
 
 
-def groups(targets: Sequence[Judged]) -> list[list[Judged]]:
+def groups(targets: Sequence[TargetResults]) -> list[list[TargetResults]]:
     """Return the targets between which weights move as they are, group by group."""
-    found: list[list[Judged]] = []
+    found: list[list[TargetResults]] = []
     for t in (t for t in targets if t.portrait.get("answers")):
         for group in found:
             if _told(group[0], t) == _told(t, group[0]) == ["nothing"]:
@@ -130,7 +130,7 @@ def groups(targets: Sequence[Judged]) -> list[list[Judged]]:
     return found
 
 
-def moving(targets: Sequence[Judged]) -> list[Table]:
+def moving(targets: Sequence[TargetResults]) -> list[Table]:
     """Return per group of targets what to change when weights move from it to each other one."""
     found = groups(targets)
     tables = []
@@ -146,11 +146,11 @@ def moving(targets: Sequence[Judged]) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _names(group: Sequence[Judged]) -> str:
+def _names(group: Sequence[TargetResults]) -> str:
     return ", ".join(t.name for t in group)
 
 
-def decades(targets: Sequence[Judged]) -> Table:
+def decades(targets: Sequence[TargetResults]) -> Table:
     """Return where each curve leaves its radius, and by how much at worst."""
     hunted = [t for t in targets if t.hunt.get("cells")]
     rows = []
@@ -178,7 +178,7 @@ def _decade(decade: int) -> str:
     return "below 1" if decade < 0 else f"1e{decade}"
 
 
-def failing(t: Judged) -> list[dict[str, Any]]:
+def failing(t: TargetResults) -> list[dict[str, Any]]:
     """Return the rows of a target that need a word: failed, or expected to, or not."""
     told = ("fail", "unexpected pass", "expected failure")
     rows = [
@@ -191,17 +191,17 @@ def failing(t: Judged) -> list[dict[str, Any]]:
     return rows
 
 
-def speed(targets: Sequence[Judged]) -> Table:
+def speed(targets: Sequence[TargetResults]) -> Table:
     """Return the median time of each call, and how many examples were judged in a second."""
-    measured = [t for t in targets if t.inside.get("times")]
+    measured = [t for t in targets if t.environment.get("times")]
     keys: dict[tuple[str, str], None] = {}
     for t in measured:
-        keys |= dict.fromkeys((row["call"], _shape(row)) for row in t.inside["times"])
+        keys |= dict.fromkeys((row["call"], _shape(row)) for row in t.environment["times"])
     rows = []
     for key in sorted(keys, key=lambda key: (len(key[1]), key[1])):
         cells = []
         for t in measured:
-            own = [row for row in t.inside["times"] if (row["call"], _shape(row)) == key]
+            own = [row for row in t.environment["times"] if (row["call"], _shape(row)) == key]
             median = own[0].get("median") if own else None
             cells.append(Cell(seconds(median), kind="number") if median else Cell("-", "none"))
         rows.append([Cell(f"{key[0]}, {key[1]}"), *cells])
@@ -214,13 +214,13 @@ def _shape(row: Any) -> str:
     return "({}) {}".format(", ".join(map(str, row["shape"])), row["dtype"])
 
 
-def _rate(t: Judged) -> Cell:
+def _rate(t: TargetResults) -> Cell:
     examples = sum(row["examples"] for parts in t.rows.values() for row in parts)
     taken = sum(t.stages.get(name, {}).get("seconds", 0.0) for name in ("run", "rest", "more"))
     return Cell(number(examples / taken), kind="number") if taken else Cell("-", "none")
 
 
-def made(targets: Sequence[Judged]) -> Table:
+def made(targets: Sequence[TargetResults]) -> Table:
     """Return how long each stage took and how it ended."""
     names = [stage.name for stage in STAGES]
     rows = []
@@ -237,7 +237,7 @@ def made(targets: Sequence[Judged]) -> Table:
     return Table("made", "Seconds that each stage took", plain("target", *names), rows)
 
 
-def versions(targets: Sequence[Judged]) -> Iterator[tuple[str, str]]:
+def versions(targets: Sequence[TargetResults]) -> Iterator[tuple[str, str]]:
     """Yield each environment's versions with the targets judged in it."""
     by: dict[str, list[str]] = {}
     for t in targets:

@@ -11,14 +11,14 @@ from ..corpus.entries import Calls, encode_array
 from ..corpus.expected import with_expected
 from ..corpus.files import Entry, decode_array
 from ..corpus.replay import Replayed, replay
-from ..model.contract import Array, Target
+from ..model.contract import Target
 
 TRIES = 30  # calls of the target that making one case small may take
 _PER_CHANNEL = ("gamma", "beta", "running_mean", "running_var")
 _FORWARDS = ("forward_train", "forward_eval")
 
 
-def smaller(target: Target, found: Replayed) -> Replayed:
+def shrunk(target: Target, found: Replayed) -> Replayed:
     """Return a smaller entry that fails in the same quantity, or the same where there is none."""
     assert found.failure is not None
     quantity, tries = found.failure.quantity, TRIES
@@ -62,21 +62,14 @@ def _alone(calls: Calls, at: int) -> Calls:
     return []
 
 
-def _arrays(call: dict[str, Any]) -> dict[str, Array]:
-    return {name: decode_array(call[name]) for name in ("x", "dy") if call.get(name)}
-
-
 def _one_channel(calls: Calls, channel: int) -> Calls:
     """Return the calls on one channel; per channel the results are the same."""
-    found = []
-    for call in calls:
-        more = {
-            name: encode_array(a[:, channel : channel + 1]) for name, a in _arrays(call).items()
-        }
-        for name in _PER_CHANNEL:
-            if call.get(name):
-                more[name] = encode_array(decode_array(call[name])[channel : channel + 1])
-        found.append({**call, **more})
+    one = slice(channel, channel + 1)
+    found = _subset(calls, slice(None), (one,))
+    for call in found:
+        call |= {n: encode_array(decode_array(call[n])[one]) for n in _PER_CHANNEL if call.get(n)}
+        for name in ("x", "dy"):
+            call.get(name, {}).pop("layout", None)
     return found
 
 
@@ -84,22 +77,23 @@ def _fewer_rows(calls: Calls) -> Iterator[Calls]:
     """Yield the calls on a half of the rows, then without each single one."""
     x = decode_array(calls[0]["x"])
     if x.ndim > 2 and x.shape[2:] != (1,) * (x.ndim - 2):
-        yield _kept(calls, slice(None), (slice(0, 1),) * (x.ndim - 2))
+        yield _subset(calls, slice(None), (slice(None), *(slice(0, 1),) * (x.ndim - 2)))
     n = len(x)
     if n > 3:
-        yield _kept(calls, slice(0, n // 2))
-        yield _kept(calls, slice(n // 2, n))
+        yield _subset(calls, slice(0, n // 2))
+        yield _subset(calls, slice(n // 2, n))
     if n > 1:
         for i in range(n - 1, -1, -1):
-            yield _kept(calls, np.delete(np.arange(n), i))
+            yield _subset(calls, np.delete(np.arange(n), i))
 
 
-def _kept(calls: Calls, rows: Any, places: tuple[slice, ...] = ()) -> Calls:
+def _subset(calls: Calls, rows: Any, places: tuple[slice, ...] = ()) -> Calls:
+    """Return the calls on some rows of x and dy, and on some places along the other axes."""
     found = []
     for call in calls:
         more = {}
-        for name, a in _arrays(call).items():
-            some = a[rows][(slice(None), slice(None), *places)]
+        for name in (name for name in ("x", "dy") if call.get(name)):
+            some = decode_array(call[name])[rows][(slice(None), *places)]
             layout = call[name].get("layout")
             more[name] = encode_array(np.ascontiguousarray(some))
             if layout:

@@ -76,7 +76,7 @@ def _hunt(plan: Plan, place: Place, path: Path) -> list[str]:
             *only, *dtype, "--out", str(path)]  # fmt: skip
 
 
-def _inside(plan: Plan, place: Place, path: Path) -> list[str]:
+def _in_environment(plan: Plan, place: Place, path: Path) -> list[str]:
     runs = [file_of(plan, place, stage) for stage in ("run", "rest")]
     given = [word for run in runs if run.exists() for word in ("--run", str(run))]
     module = ["-m", "properties.report.in_environment"]
@@ -94,7 +94,7 @@ def _rest(plan: Plan, place: Place, path: Path) -> list[str]:
 
 
 def _more(plan: Plan, place: Place, path: Path) -> list[str]:
-    return _again(plan, place, path, plan.examples, held(plan, place))
+    return _again(plan, place, path, plan.examples, open_invariants(plan, place))
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def not_reached(plan: Plan, place: Place) -> list[str]:
     return [name for name in INVARIANTS if name not in known]
 
 
-def held(plan: Plan, place: Place) -> list[str]:
+def open_invariants(plan: Plan, place: Place) -> list[str]:
     """Return the invariants that more examples may still tell something about."""
     known = rows(plan, place)
     failed = {row["name"] for row in known if row["verdict"] in ("fail", "not offered")}
@@ -144,7 +144,7 @@ STAGES = (
     Stage("rest", 0.48, (0, 1, 3), "not all verdicts", _rest),
     Stage("probe", 0.66, (0,), "no conventions found out", _probe),
     Stage("hunt", 0.78, (0, 1, 3), "no curves", _hunt),
-    Stage("inside", 0.92, (0,), "no reproducers and call times", _inside),
+    Stage("inside", 0.92, (0,), "no reproducers and call times", _in_environment),
     Stage("more", 1.0, (0, 1, 3), "no further examples", _more),
 )
 

@@ -15,7 +15,7 @@ NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True)
-class Judged:
+class TargetResults:
     """One target: its place, its rows of invariants, and what each stage found, empty if nothing.
 
     rows holds per invariant the parts it was checked in; problem is one line where there are none;
@@ -27,7 +27,7 @@ class Judged:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     portrait: dict[str, Any] = field(default_factory=dict)
     hunt: dict[str, Any] = field(default_factory=dict)
-    inside: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
     stages: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     notes: tuple[str, ...] = ()
@@ -65,18 +65,18 @@ class Judged:
         return ""
 
 
-def judged(plan: Plan, place: Place) -> Judged:
+def results_of(plan: Plan, place: Place) -> TargetResults:
     """Return what is known of a target."""
     if place.problem:
         install = f"; try: {place.install}" if place.install else ""
-        return Judged(place, problem=f"{place.problem}{install}")
+        return TargetResults(place, problem=f"{place.problem}{install}")
     stages = content(status_file(plan, place.target)).get("stages", {})
     files = {s.name: content(file_of(plan, place, s.name)) for s in STAGES}
     run = files["run"] or files["rest"]
     rows = _rows(files["run"]) | _rows(files["rest"]) | _rows(files["more"])
     problem = "" if rows else stages.get("run", {}).get("line") or NOT_REACHED
     portraits = files["probe"].get("targets", [{}])
-    return Judged(
+    return TargetResults(
         place, run, rows, portraits[0] if portraits else {}, files["hunt"], files["inside"],
         stages, problem, () if problem else (*_fewer(files), *_notes(stages)),
     )  # fmt: skip

@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from properties.commands import experiment as commands
-from properties.experiment import claims, network, schedule, tables, text
+from properties.experiment import claims, network, schedule, text
 from properties.experiment import sweep as sweeping
 from properties.experiment.images import BadImages, from_file, split
-from properties.experiment.training import Curve, Images, Plan, Setting, begun, start, train
+from properties.experiment.training import Curve, Images, Plan, Setting, Start, begun, start, train
 
 SCALES = (1.0, 0.1, 0.01)
 PLAN = Plan(steps=20, batch=10, layers=2, width=8, every=5, epoch=10)
@@ -98,16 +97,9 @@ def worst_slope(normalized: bool) -> float:
 
 
 @pytest.mark.parametrize("normalized", [False, True])
-def test_a_step_goes_along_the_gradient(normalized: bool) -> None:
-    """Each parameter moves by the rate times the slope of the loss."""
+def test_a_step_goes_along_the_gradient(normalized: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each parameter moves by the rate times the slope of the loss; 0.1 % too far is noticed."""
     assert worst_slope(normalized) <= 1
-
-
-@pytest.mark.parametrize("normalized", [False, True])
-def test_a_step_that_is_a_little_too_long_is_noticed(
-    normalized: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A gradient of the loss that is 0.1 % too large is seen by the same comparison."""
     right = network.softmax_gradient
     monkeypatch.setattr(network, "softmax_gradient", lambda z, t: 1.001 * right(z, t))
     assert worst_slope(normalized) > 1
@@ -254,7 +246,7 @@ def test_scales_are_judged_by_intervals_that_hold_together() -> None:
         [n - p for p, n in zip(found[2].plain, found[2].normalized, strict=True)]
     )
     assert found[2].difference.low < alone.low < alone.high < found[2].difference.high
-    said = tables.count_claim(found)
+    said = text.count_claim(found)
     assert "better at 1 of the 3" in said and "lies from 1 to 2" in said
 
 
@@ -285,7 +277,7 @@ def test_a_race_counts_the_steps_to_the_best_accuracy_without() -> None:
     assert np.allclose([found.times.low, found.times.mean, found.times.high], 2)
     shared = claims.race(runs, PLAN, best, (0.01, 0.01), shared=True)
     assert shared is not None and shared.times is None
-    assert "got there in 0 of 4 runs" in tables.race_claim(shared, PLAN)
+    assert "got there in 0 of 4 runs" in text.race_claim(shared, PLAN)
     assert claims.race(runs, PLAN, best, (0.01, 0.05)) is None
 
 
@@ -308,11 +300,11 @@ def test_the_text_says_what_the_numbers_say() -> None:
     """The intervals, the undecided scales and what was run stand in the text and in the CSV."""
     found = schedule.findings(design(), known_runs(), 24)
     said = text.markdown(found)
-    assert tables.count_claim(found.scales) in said
+    assert text.count_claim(found.scales) in said
     assert "Worse at 0.1. Undecided at 1." in said
     assert "180 to train on and 120 held out" in said and "Interrupted" not in said
     assert "| 0.01 | 11.5 % | 90.0 % | 78.5 [" in said
-    written = tables.csv_files(found)
+    written = text.csv_files(found)
     rows = list(csv.DictReader(io.StringIO(written["runs.csv"].decode())))
     assert len(rows) == 24 * 4
     assert {row["step"] for row in rows} == {"5", "10", "15", "20"}
@@ -343,21 +335,6 @@ def test_the_same_runs_give_the_same_figures() -> None:
         assert all(word in drawn[0][name].decode() for word in words)
 
 
-def test_a_file_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where writing fails the old file stays and nothing else is left."""
-    (tmp_path / "a").write_text("old")
-
-    def fails(*_: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fails)
-    with pytest.raises(OSError, match="disk full"):
-        commands._write(tmp_path, {"a": b"new"})
-    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
-
-
 # --- the command -----------------------------------------------------------------------------
 
 
@@ -366,7 +343,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do without matplotlib."""
     from properties.experiment import figures
 
-    monkeypatch.setattr(figures, "check_matplotlib", lambda: None)
+    monkeypatch.setattr(figures, "pyplot", lambda: None)
     monkeypatch.setattr(figures, "draw", lambda *_: {"curves.svg": b"", "summary.svg": b""})
 
 
@@ -407,7 +384,7 @@ def test_a_missing_extra_is_told_in_one_line(
     from properties.experiment import figures
 
     if module != "matplotlib":
-        monkeypatch.setattr(figures, "check_matplotlib", lambda: None)
+        monkeypatch.setattr(figures, "pyplot", lambda: None)
     monkeypatch.setitem(sys.modules, module, None)
     ran = bncheck("experiment", "--out", tmp_path / "out")
     assert ran.status == 2 and ran.err.count("\n") == 1
@@ -435,6 +412,7 @@ def test_an_interrupt_keeps_what_is_done(
 ) -> None:  # fmt: skip
     """Ctrl-C ends with 130, says how many runs are kept, and writes of these."""
     monkeypatch.setattr(sweeping, "sweep", fake_sweep(after))
+    monkeypatch.setattr(schedule, "start", lambda *_: Start(1.0, 0.1))
     out, before = tmp_path / "out", signal.getsignal(signal.SIGINT)
     ran = bncheck("experiment", "--data", data_file(tmp_path), "--out", out)
     assert ran.status == 130 and signal.getsignal(signal.SIGINT) is before
@@ -446,10 +424,30 @@ def test_an_interrupt_keeps_what_is_done(
         assert "nothing is written" in ran.err and list(out.iterdir()) == []
 
 
+def test_files_are_written_whole_or_not_at_all(
+    bncheck: Callable[..., Any], tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing fails the old file stays, nothing else is left, and the status is 2."""
+    monkeypatch.setattr(sweeping, "sweep", fake_sweep(1000))
+    monkeypatch.setattr(schedule, "start", lambda *_: Start(1.0, 0.1))
+    out, data = tmp_path / "out", data_file(tmp_path)
+    out.mkdir()
+    (out / "curves.svg").write_text("old")
+
+    def fails(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fails)
+    ran = bncheck("experiment", "--data", data, "--seeds", 2, "--out", out)
+    assert ran.status == 2 and "disk full" in ran.err
+    assert [p.name for p in out.iterdir()] == ["curves.svg"]
+    assert (out / "curves.svg").read_text() == "old"
+
+
 def test_the_whole_command(bncheck: Callable[..., Any], tmp_path: Path, no_figures: None) -> None:
     """With nothing in its way it trains all nets, prints the claims and writes its files."""
     out = tmp_path / "out"
-    given = ("--seeds", 2, "--steps", 10, "--jobs", 2, "--out", out)
+    given = ("--seeds", 2, "--steps", 10, "--jobs", 1, "--out", out)
     ran = bncheck("experiment", "--data", data_file(tmp_path), *given)
     assert ran.status == 0, ran.err
     assert "of the 16 weight scales" in ran.out and "70 of 70 runs" in ran.err

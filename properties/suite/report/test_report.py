@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 from properties.invariants import INVARIANTS
+from properties.report import stages
 from properties.report.children import Children
 from properties.report.environments import Place, asked, places
 from properties.report.gather import status_file
 from properties.report.page import About, markdown, view
 from properties.report.page import html as written
 from properties.report.sections import groups, matrix
-from properties.report.stages import Plan, file_of, held, not_reached
-from properties.report.target_results import Judged, judged
+from properties.report.stages import Plan, file_of, not_reached, open_invariants
+from properties.report.target_results import TargetResults, results_of
 
 pytest.importorskip("matplotlib", reason="the report needs the extra report")
 pytest.importorskip("jinja2", reason="the report needs the extra report")
@@ -93,7 +94,7 @@ def write(plan: Plan, place: Place, verdict: str, momentum: str) -> None:
 
 
 @pytest.fixture
-def targets(tmp_path: Path) -> list[Judged]:
+def targets(tmp_path: Path) -> list[TargetResults]:
     """Return three judged targets and one that is not installed."""
     plan = Plan(tmp_path)
     found = []
@@ -103,9 +104,9 @@ def targets(tmp_path: Path) -> list[Judged]:
     ):  # fmt: skip
         place = Place(name, sys.executable, {"numpy": "2"}, "a <target>")
         write(plan, place, verdict, momentum)
-        found.append(judged(plan, place))
+        found.append(results_of(plan, place))
     absent = Place("absent", problem="x>=1 is not installed", install="pip install x")
-    return [*found, judged(plan, absent)]
+    return [*found, results_of(plan, absent)]
 
 
 class Page(html.parser.HTMLParser):
@@ -171,7 +172,7 @@ def problems(text: str) -> list[str]:
     return found + [f"a heading jumps to {level}" for level in jumps]
 
 
-def test_the_page_is_whole_and_loads_nothing(targets: list[Judged]) -> None:
+def test_the_page_is_whole_and_loads_nothing(targets: list[TargetResults]) -> None:
     """Elements are closed, ids are single and found, headings in order, nothing is fetched."""
     text = written(view(ABOUT, targets, plots=True))
     assert problems(text) == []
@@ -195,7 +196,9 @@ def test_the_page_is_whole_and_loads_nothing(targets: list[Judged]) -> None:
         ("<body>", '<body><p id="main"></p>', "id main twice"),
     ],
 )
-def test_a_broken_page_is_noticed(targets: list[Judged], old: str, new: str, says: str) -> None:
+def test_a_broken_page_is_noticed(
+    targets: list[TargetResults], old: str, new: str, says: str
+) -> None:
     """Each kind of fault that the page must not have is seen when it is planted."""
     text = written(view(ABOUT, targets, plots=False))
     assert old in text
@@ -220,7 +223,7 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_texts_stand_out_in_light_and_dark(targets: list[Judged]) -> None:
+def test_texts_stand_out_in_light_and_dark(targets: list[TargetResults]) -> None:
     """Every colour of text has the contrast 4.5 to both grounds, in both schemes."""
     text = written(view(ABOUT, targets, plots=False))
     schemes = list(colours(text))
@@ -234,7 +237,7 @@ def test_texts_stand_out_in_light_and_dark(targets: list[Judged]) -> None:
     assert contrast("#777777", "#ffffff") < 4.5 < contrast("#767676", "#ffffff")
 
 
-def test_verdicts_do_not_hang_on_colour(targets: list[Judged]) -> None:
+def test_verdicts_do_not_hang_on_colour(targets: list[TargetResults]) -> None:
     """Each verdict of the matrix is a sign of its own, with its name for who hears the page."""
     cells = [cell for line in matrix(targets[:3]).rows for cell in line[1:]]
     signs = {cell.text for cell in cells}
@@ -244,7 +247,7 @@ def test_verdicts_do_not_hang_on_colour(targets: list[Judged]) -> None:
     assert '<span aria-hidden="true">✗</span><span class="hidden">fail</span>' in text
 
 
-def test_failures_are_told_with_their_reproducers(targets: list[Judged]) -> None:
+def test_failures_are_told_with_their_reproducers(targets: list[TargetResults]) -> None:
     """The page and the Markdown hold the lines, what they printed, and the reason of the absent."""
     content = view(ABOUT, targets, plots=False)
     page, text = written(content), markdown(content)
@@ -257,7 +260,7 @@ def test_failures_are_told_with_their_reproducers(targets: list[Judged]) -> None
     assert "from mean/sd 1e1 on" in text
 
 
-def test_targets_that_share_conventions_stand_together(targets: list[Judged]) -> None:
+def test_targets_that_share_conventions_stand_together(targets: list[TargetResults]) -> None:
     """Weights move within a group as they are; between groups it is said what to change."""
     assert [[t.name for t in group] for group in groups(targets)] == [["one"], ["two:a", "two:b"]]
     assert "momentum: give two:a 1 - momentum" in markdown(view(ABOUT, targets, plots=False))
@@ -268,11 +271,11 @@ def test_more_examples_replace_fewer(tmp_path: Path) -> None:
     plan, place = Plan(tmp_path), Place("one", sys.executable)
     write(plan, place, "fail", "keep")
     first, second = list(INVARIANTS)[:2]
-    assert second not in held(plan, place)
-    assert first in held(plan, place)
+    assert second not in open_invariants(plan, place)
+    assert first in open_invariants(plan, place)
     more = {"invariants": [row(first, "undecided", examples=50)]}
     file_of(plan, place, "more").write_text(json.dumps(more), encoding="utf-8")
-    found = judged(plan, place)
+    found = results_of(plan, place)
     assert [found.verdict(name) for name in (first, second)] == ["undecided", "fail"]
     assert found.rows[first][0]["examples"] == 50
 
@@ -313,14 +316,8 @@ def test_stopped_children_start_no_more() -> None:
 
 def test_each_interpreter_is_asked_once_and_the_first_that_has_it_is_taken() -> None:
     """What is installed nowhere has its reason; what nobody names goes to the first interpreter."""
-    row = {
-        "name": "x",
-        "says": "",
-        "versions": {},
-        "installed": False,
-        "problem": "no",
-        "install": "i",
-    }
+    row = {"name": "x", "says": "", "versions": {}, "installed": False}
+    row |= {"problem": "no", "install": "i"}
     lists = {"a": [row], "b": [{**row, "installed": True, "versions": {"x": "1"}}]}
     assert [p.python for p in places(lists, ["x", "file.py"])] == ["b", "a"]
     absent = places({"a": [row]}, [])[0]
@@ -347,12 +344,14 @@ def test_wrong_arguments_are_one_line(bncheck: Run, tmp_path: Path) -> None:
 
 
 def test_a_report_goes_on_past_what_breaks(
-    bncheck: Run, on_bn: Callable[..., Path], saved: Callable[..., Path], tmp_path: Path
-) -> None:
+    bncheck: Run, on_bn: Callable[..., Path], saved: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """One that fails at import and one that kills its process have a line, the good one is judged.
 
     A second call takes what is there; its page is as the first.
     """
+    monkeypatch.setattr(stages, "UP_TO", 64)
     good = on_bn(SMALL)
     broken = saved("raise RuntimeError('not today')", "broken.py")
     killed = saved("import os\nos.kill(os.getpid(), 11)", "killed.py")

@@ -20,7 +20,7 @@ from properties.model.contract import Conventions
 from properties.model.verdict import Failure
 from properties.report.frameworks import TEMPLATES
 from properties.report.reproducers import LARGEST, literal, number, printed, reproducer
-from properties.report.smallest_call import smaller
+from properties.report.smallest_call import shrunk
 from properties.targets.adapters.built_in import BUILT_IN
 from properties.targets.offers import probed
 from properties.targets.open import loaded
@@ -133,7 +133,7 @@ def test_a_failing_call_is_made_small() -> None:
     options = {"eps": encode_float(0.5), "momentum": encode_float(0.5)}
     made = [{"call": "forward_train", "x": encode_array(x), **state, **options}] * 2
     found = replay(target, Entry("", "", False, with_expected(made)))
-    small = smaller(target, found)
+    small = shrunk(target, found)
     assert (small.verdict, small.failure and small.failure.quantity) == ("fail", "y")
     (call,) = small.entry.calls
     assert decode_array(call["x"]).tolist() == [[[6.0, 7.0]]]

@@ -15,7 +15,7 @@ from properties.report.children import Children, Ended
 from properties.report.environments import Place
 from properties.report.gather import Gathering, status_file
 from properties.report.stages import LESS, STAGES, Plan, command, file_of
-from properties.report.target_results import judged
+from properties.report.target_results import results_of
 
 ALL = list(INVARIANTS)
 
@@ -92,11 +92,13 @@ def test_what_a_slow_target_did_not_reach_has_fewer_examples_and_the_page_says_s
     assert words[words.index("--examples") + 1] == str(LESS)
     assert words[words.index("--only") + 1 :].count("--only") == 0
     assert words[words.index("--only") + 1] == ALL[-1]
-    assert judged(plan, place).notes == ()
+    assert results_of(plan, place).notes == ()
     write("rest", ALL[-1:])
-    assert judged(plan, place).notes == ("1 of the invariants with 1 example, for lack of time",)
+    assert results_of(plan, place).notes == (
+        "1 of the invariants with 1 example, for lack of time",
+    )
     write("more", ALL[-1:])
-    assert judged(plan, place).notes == ()
+    assert results_of(plan, place).notes == ()
 
 
 def test_a_call_that_starts_a_compiler_may_take_longer(tmp_path: Path) -> None:
