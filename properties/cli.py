@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .support.argument_types import DATABASE, LONGEST, add_limits, positive, seed_number
+from .support.argument_types import DATABASE, add_limits, positive, seed_number
+from .support.terminal import LONGEST
 
 
 class _Parser(argparse.ArgumentParser):

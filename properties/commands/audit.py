@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..support.argument_types import number
+from ..support.terminal import unwritable
 from ..support.writing import write_whole
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from reference.audit import NotAFormula
 
-    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
-        raise NotAFormula(f"--json={args.json}: expected a file in a folder that exists")
+    if wrong := unwritable(args.json):
+        raise NotAFormula(wrong)
     if args.eps is not None and not 0 < args.eps < float("inf"):
         raise NotAFormula(f"--eps={args.eps}: expected a positive number")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..corpus.files import CORPUS, LAST_RUN, Entry, add_entries, read_corpus, read_file
 from ..corpus.numbers import Malformed
+from ..support.terminal import complain
 
 _FOLDER: dict[str, Any] = {
     "type": Path,
@@ -50,11 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--corpus", **_FOLDER)
 
 
-def _complain(text: str) -> int:
-    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
-    return 2
-
-
 def _read(folder: Path) -> tuple[list[Entry], list[str]]:
     if not folder.is_dir():
         raise Malformed(f"--corpus={folder}: expected a folder of corpus files")
@@ -72,10 +67,10 @@ def run_replay(args: argparse.Namespace) -> int:
         entries, problems = _read(args.corpus)
         with open_target(args.target, Limits(in_process=True)) as target:
             for problem in problems:
-                _complain(problem)
+                complain(problem)
             results = [replay(target, entry) for entry in entries if entry.core or not args.core]
     except (Malformed, TargetError) as error:
-        return _complain(str(error))
+        return complain(str(error))
     for result in results:
         if result.verdict == "fail":
             print(failure_text(result, args.target))
@@ -113,20 +108,20 @@ def run(args: argparse.Namespace) -> int:
             args.action
         ](args)
     except Malformed as error:
-        return _complain(str(error))
+        return complain(str(error))
     except OSError as error:
-        return _complain(f"--corpus={args.corpus}: {error.strerror or error}")
+        return complain(f"--corpus={args.corpus}: {error.strerror or error}")
 
 
 def _add(args: argparse.Namespace) -> int:
     if (args.file is None) == (not args.from_last_run):
-        return _complain("corpus add: expected FILE or --from-last-run, one of the two")
+        return complain("corpus add: expected FILE or --from-last-run, one of the two")
     path = LAST_RUN if args.from_last_run else args.file
     if not path.is_file():
         why = "no failing run left one here" if args.from_last_run else "no such file"
-        return _complain(f"file={path}: {why}")
+        return complain(f"file={path}: {why}")
     if not args.corpus.is_dir():
-        return _complain(f"--corpus={args.corpus}: expected a folder of corpus files")
+        return complain(f"--corpus={args.corpus}: expected a folder of corpus files")
     added = add_entries(args.corpus / "findings.json", _offered(path))
     print("\n".join(f"added: {key}" for key in added) or "nothing new")
     return 0
@@ -182,7 +177,7 @@ def _list(args: argparse.Namespace) -> int:
         print(f"{'core' if entry.core else '    '}  {entry.key}  [{calls}]")
     print(f"{len(entries)} entries, {sum(e.core for e in entries)} of them core")
     for problem in problems:
-        _complain(problem)
+        complain(problem)
     return 2 if problems else 0
 
 
@@ -192,7 +187,7 @@ def _show(args: argparse.Namespace) -> int:
     entries, _ = _read(args.corpus)
     found = [e for e in entries if e.key == args.key] or [e for e in entries if args.key in e.key]
     if len(found) != 1:
-        return _complain(
+        return complain(
             f"key={args.key!r}: {len(found)} entries have it: expected one that one has"
         )
     print((as_python if args.python else as_c if args.c else as_table)(found[0]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Any
 from ..report.changes import BETTER, CHANGED, WORSE, Change, of_runs
 from ..report.changes_probe import of_probes
 from ..report.result_form import problem
+from ..support.terminal import complain
 
 
 class Unreadable(Exception):
@@ -47,16 +47,11 @@ def run_diff(args: argparse.Namespace) -> int:
         if args.json is not None:
             write_json(args.json, document(args.old, args.new, old, new, changes))
     except Unreadable as error:
-        return _complain(str(error))
+        return complain(str(error))
     except OSError as error:
-        return _complain(f"--json={args.json}: {error.strerror or error}")
+        return complain(f"--json={args.json}: {error.strerror or error}")
     print(text(changes))
     return 1 if any(change.direction == WORSE for change in changes) else 0
-
-
-def _complain(told: str) -> int:
-    print(f"bncheck: {' '.join(told.split())}", file=sys.stderr)
-    return 2
 
 
 def read(path: Path, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..support.argument_types import positive, seed_number
+from ..support.terminal import clear, complain, show
 from ..support.writing import write_whole
 
 if TYPE_CHECKING:
@@ -50,11 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=seed_number, default=0, metavar="N", help="of all that is drawn (0)")
     text = "images x (n, ...) and classes t (n,) (scikit-learn's digits)"
     add("--data", type=Path, metavar="FILE.npz", help=text)
-
-
-def _complain(text: str) -> int:
-    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
-    return 2
 
 
 def _cores() -> int:
@@ -99,17 +95,17 @@ def run(args: argparse.Namespace) -> int:
 
     plan = Plan(steps=args.steps, eps=args.eps, seed=args.seed)
     if args.steps < plan.epoch:
-        return _complain(f"--steps={args.steps}: expected at least {plan.epoch}")
+        return complain(f"--steps={args.steps}: expected at least {plan.epoch}")
     try:
         pyplot()
         images = from_file(args.data) if args.data else digits()
     except (BadImages, NoMatplotlib) as error:
-        return _complain(str(error))
+        return complain(str(error))
     try:
         args.out.mkdir(exist_ok=True)
     except OSError as error:
         why = error.strerror or str(error)
-        return _complain(f"--out={args.out}: {why}; expected a folder in one that exists")
+        return complain(f"--out={args.out}: {why}; expected a folder in one that exists")
     source = str(args.data) if args.data else "scikit-learn's handwritten digits"
     design = Design(images, source, plan, weight_scales(), args.rate, args.seeds)
     with _cut_once():
@@ -134,8 +130,7 @@ class _Experiment:
                 sweep(self.design.images, self.design.plan, settings, self.jobs, self._tick)
         except _Cut as error:
             cut = error.status
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        clear()
         if cut:
             kept = f"{len(self.curves)} of {self.planned} runs are kept"
             kept = kept if self.curves else "no run was done, nothing is written"
@@ -148,9 +143,8 @@ class _Experiment:
         self.curves.append(curve)
         done = len(self.curves)
         text = f"{done} of {self.planned} runs"
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif 10 * done // self.planned > self.shown:
+        show(text)
+        if not sys.stderr.isatty() and 10 * done // self.planned > self.shown:
             self.shown = 10 * done // self.planned
             print(text, file=sys.stderr, flush=True)
 
@@ -168,7 +162,7 @@ class _Experiment:
             for name, content in sorted(files.items()):
                 write_whole(self.out / name, content)
         except OSError as error:
-            return _complain(f"--out={self.out}: {error.strerror or error}")
+            return complain(f"--out={self.out}: {error.strerror or error}")
         if found.scales:
             print(count_claim(found.scales))
         for race in found.races:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.argument_types import DATABASE, positive, seed_number
 from ..support.signals import status_of, terminable
+from ..support.terminal import clear, show
 from ..support.writing import hidden
 
 if TYPE_CHECKING:
@@ -148,7 +149,6 @@ class _Hunt:
             "database": public(args.database),
             "fingerprint": fingerprint(target),
         }
-        self.progress = sys.stderr.isatty()
         options = f"--seed {args.seed} --examples {args.examples}"
         options += f" --database {shlex.quote(self.head['database'])}" if args.database else ""
         self.again = f"bncheck hunt {shlex.quote(args.target)} {options}"
@@ -194,11 +194,7 @@ class _Hunt:
         def tick(found: dict[str, Any]) -> None:
             nonlocal failing
             failing += found["smallest"] is not None
-            if self.progress:
-                line = (
-                    f"[{len(state.done)}/{len(self.shards)}] {failing} shards with a failing case"
-                )
-                print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            show(f"[{len(state.done)}/{len(self.shards)}] {failing} shards with a failing case")
 
         hunt(pool, task, self.shards, state, tick)
 
@@ -208,8 +204,7 @@ class _Hunt:
         from ..hunt.table import table
         from ..run.text import write_json
 
-        if self.progress:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        clear()
         found = table(self.shards, state)
         total, done = len(self.shards), len(state.done)
         print(f"\n{text(found)}" if found.cells else "nothing searched yet")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ..support.argument_types import positive, seed_number
+from ..support.terminal import complain, show
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None and not args.out.is_dir():
         print(f"bncheck: --out={args.out}: expected a folder that exists", file=sys.stderr)
         return 2
-    matrix = run_matrix(args.examples, args.seed, args.jobs, _progress())
+    matrix = run_matrix(args.examples, args.seed, args.jobs, show)
     print("\n".join(summary(matrix)))
     if args.out is not None:
         text = json.dumps(to_json(matrix), indent=1, sort_keys=True) + "\n"
@@ -61,21 +62,5 @@ def run(args: argparse.Namespace) -> int:
             write_whole(args.out / "kill_matrix.csv", to_csv(matrix))
             write_whole(args.out / "kill_matrix.md", to_markdown(matrix))
         except OSError as error:
-            print(f"bncheck: --out={args.out}: {error.strerror or error}", file=sys.stderr)
-            return 2
+            return complain(f"--out={args.out}: {error.strerror or error}")
     return 1 if matrix.survivors() or matrix.accused() else 0
-
-
-def _progress() -> Progress:
-    return Progress(sys.stderr.isatty())
-
-
-class Progress:
-    """One rewritten line on a terminal, nothing elsewhere."""
-
-    def __init__(self, shown: bool) -> None:
-        self.shown = shown
-
-    def __call__(self, text: str) -> None:
-        if self.shown:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

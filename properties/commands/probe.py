@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..probe.table import migrations, pairs, table
 from ..run.text import versions, write_json
 from ..support.argument_types import positive, seconds, seed_number
 from ..support.signals import status_of, terminable
+from ..support.terminal import clear, complain, show, unwritable
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
 
@@ -40,17 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _complain(text: str) -> int:
-    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
-    return 2
-
-
 def run(args: argparse.Namespace) -> int:
     """Probe each target; 0 all were probed, 2 one could not be, 130 or 143 cut short."""
-    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
-        return _complain(f"--json={args.json}: expected a file in a folder that exists")
+    if wrong := unwritable(args.json):
+        return complain(wrong)
     if args.up_to < 16:
-        return _complain(f"--up-to={args.up_to}: expected at least 16, the least that is graded")
+        return complain(f"--up-to={args.up_to}: expected at least 16, the least that is graded")
     portraits: list[Portrait] = []
     status = 0
     with terminable():
@@ -60,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
                 status = max(status, _one(portraits[-1], args))
         except KeyboardInterrupt as stop:
             status = status_of(stop)
-    _clear()
+    clear()
     shown = [portrait for portrait in portraits if not portrait.error]
     if any(portrait.answers for portrait in shown):
         print(table(shown, shutil.get_terminal_size((120, 24)).columns))
@@ -79,23 +74,17 @@ def _one(portrait: Portrait, args: argparse.Namespace) -> int:
         ) as target:
             probe(target, portrait, seed=args.seed, up_to=args.up_to, tick=_tick(portrait.spec))
     except TargetError as error:
-        _clear()
+        clear()
         portrait.error = str(error)
-        return _complain(str(error))
+        return complain(str(error))
     return 0
 
 
 def _tick(spec: str) -> Any:
     def tick(text: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{spec}: {text}", end="", file=sys.stderr, flush=True)
+        show(f"{spec}: {text}")
 
     return tick
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def document(portraits: list[Portrait], seed: int) -> dict[str, Any]:
@@ -119,5 +108,5 @@ def _written(args: argparse.Namespace, portraits: list[Portrait]) -> int:
     try:
         write_json(args.json, document(portraits, args.seed))
     except OSError as error:
-        return _complain(f"--json={args.json}: {error.strerror or error}")
+        return complain(f"--json={args.json}: {error.strerror or error}")
     return 0

@@ -21,6 +21,7 @@ from ..report.stages import Plan
 from ..report.target_results import TargetResults, results_of
 from ..support.argument_types import positive, seed_number
 from ..support.signals import status_of, terminable
+from ..support.terminal import clear, complain, show
 
 MINUTES = 9.0
 
@@ -52,11 +53,6 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="take all that DIR/data holds, of any version")
 
 
-def _complain(text: str) -> int:
-    print(f"bncheck: {' '.join(text.split())}", file=sys.stderr)
-    return 2
-
-
 def run_report(args: argparse.Namespace) -> int:
     """Judge and write; 0 a report was written, 1 nothing could be judged, 2 bad input, 130 cut."""
     from ..report.plots import available
@@ -68,14 +64,14 @@ def run_report(args: argparse.Namespace) -> int:
             raise TargetError(f"--out={out}: expected a folder, or a name in one that exists")
         out.mkdir(exist_ok=True)
     except (TargetError, OSError) as error:
-        return _complain(str(error))
+        return complain(str(error))
     with terminable():
         try:
             return _Report(args).all()
         except TargetError as error:
-            return _complain(str(error))
+            return complain(str(error))
         except OSError as error:
-            return _complain(f"--out={out}: {error.strerror or error}")
+            return complain(f"--out={out}: {error.strerror or error}")
 
 
 class _Report:
@@ -86,7 +82,6 @@ class _Report:
         self.begun = time.monotonic()
         self.plan = Plan(args.out.resolve(), args.examples, args.seed)
         self.children = Children()
-        self.progress = sys.stderr.isatty()
         self.lock = threading.Lock()
 
     def all(self) -> int:
@@ -98,8 +93,7 @@ class _Report:
         except KeyboardInterrupt as stop:
             self.children.stop()
             cut = status_of(stop)
-        if self.progress:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        clear()
         if not found:
             return cut
         targets = [results_of(self.plan, place) for place in found]
@@ -128,11 +122,9 @@ class _Report:
             raise
 
     def _tick(self, text: str) -> None:
-        if self.progress:
-            with self.lock:
-                left = max(0.0, 60 * self.args.minutes - (time.monotonic() - self.begun))
-                line = f"{text}; at most {left / 60:.1f} minutes left"
-                print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        with self.lock:
+            left = max(0.0, 60 * self.args.minutes - (time.monotonic() - self.begun))
+            show(f"{text}; at most {left / 60:.1f} minutes left")
 
     def _write(self, targets: Sequence[TargetResults], complete: bool) -> None:
         from ..corpus.files import write_whole

@@ -29,8 +29,8 @@ from ..run.text import (
     summary,
     write_json,
 )
-from ..support.argument_types import complain
 from ..support.signals import status_of, terminable
+from ..support.terminal import clear, complain, show, unwritable
 from ..targets.isolate import trace
 from ..targets.isolate.limits import Limits, needs_process
 
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     unknown = [name for name in args.only if name not in INVARIANTS]
     if unknown:
         return complain(f"--only={unknown[0]}: no such invariant{_nearest(unknown[0])}")
-    if args.json is not None and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
-        return complain(f"--json={args.json}: expected a file in a folder that exists")
+    if wrong := unwritable(args.json):
+        return complain(wrong)
     limits = Limits(args.timeout, args.memory, args.in_process)
     seed = secrets.randbelow(2**32) if args.seed is None else args.seed
     options = Options(args.target, limits, args.examples, seed, args.database)
@@ -83,7 +83,6 @@ class _Run:
         self.examples = held.options.examples
         self.results: list[Result] = []
         self.done = self.ticks = 0
-        self.progress = sys.stderr.isatty()
 
     def all(self) -> int:
         """Run and show everything; return the exit status."""
@@ -98,7 +97,7 @@ class _Run:
         except KeyboardInterrupt as stop:
             cut = status_of(stop)
         except TargetError as error:  # a worker or a database that is lost
-            self._clear()
+            clear()
             cut = complain(str(error))
         self._finish(cut != 0)
         if isolated and not cut:
@@ -142,22 +141,17 @@ class _Run:
     def _tick(self, name: str) -> Callable[[], None]:
         def tick() -> None:
             self.ticks += 1
-            if self.progress and self.ticks % 10 == 0:
-                text = f"[{self.done + 1}/{len(self.names)}] {name} {self.ticks}"
-                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            if self.ticks % 10 == 0:
+                show(f"[{self.done + 1}/{len(self.names)}] {name} {self.ticks}")
 
         return tick
 
-    def _clear(self) -> None:
-        if self.progress:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
     def _show(self, result: Result) -> None:
-        self._clear()
+        clear()
         print(line(result, self.target), flush=True)
 
     def _finish(self, interrupted: bool) -> None:
-        self._clear()
+        clear()
         run = self.target, self.options.seed, self.examples, self.where
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:

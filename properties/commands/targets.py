@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from typing import Any
 
+from ..support.terminal import complain, unwritable
 from ..targets.adapters.built_in import BUILT_IN, ORDERS, BuiltIn
 from ..targets.adapters.installed import missing, version_of
 
@@ -23,9 +24,8 @@ def run_targets(args: argparse.Namespace) -> int:
     from ..run.text import write_json
 
     path = args.json
-    if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
-        print(f"bncheck: --json={path}: expected a file in a folder that exists", file=sys.stderr)
-        return 2
+    if wrong := unwritable(path):
+        return complain(wrong)
     rows = [*(row(name, built_in) for name, built_in in BUILT_IN.items()), *_third_party()]
     print("\n".join(table(rows)))
     if path is not None:

@@ -1,9 +1,8 @@
-"""Types of command-line arguments, options that several commands share, and complaints."""
+"""Types of command-line arguments, and options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 DATABASE: dict[str, Any] = {
@@ -13,7 +12,6 @@ DATABASE: dict[str, Any] = {
 }  # of `--database`
 TIMEOUT = 20.0  # seconds that a call of a target may take
 MEMORY = 4096  # megabytes, likewise
-LONGEST = 1000  # characters of a complaint
 
 
 def positive(text: str) -> int:
@@ -73,9 +71,3 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         "--memory", type=positive, default=MEMORY, metavar="MB",
         help=f"that calls may take ({MEMORY})",
     )  # fmt: skip
-
-
-def complain(text: str) -> int:
-    """Say in one line what is wrong with a command, and return its status."""
-    print(f"bncheck: {' '.join(text.split())[:LONGEST]}", file=sys.stderr)
-    return 2

@@ -161,7 +161,7 @@ def refused(
     from properties.report import plots
 
     monkeypatch.setattr(plots, "available", lambda: None)
-    monkeypatch.setattr(figures, "check_matplotlib", lambda: None)
+    monkeypatch.setattr(figures, "pyplot", lambda: None)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str, printed: bool = False, status: int = 2) -> str:
