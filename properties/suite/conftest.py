@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +28,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Spread the suite over the cores; say in one line what is missing where it cannot be."""
     if hasattr(config, "workerinput"):  # one of the processes; it spreads nothing itself
         return
-    if not config.pluginmanager.has_plugin("xdist"):
+    if find_spec("xdist") is None:
         raise pytest.UsageError("the suite needs pytest-xdist; try: pip install -e '.[test]'")
     option = config.option
+    if not config.pluginmanager.has_plugin("xdist"):  # turned off by -p no:xdist
+        return
     if option.numprocesses is None and not option.usepdb:
         option.numprocesses = min(os.cpu_count() or 1, PROCESSES)
         option.dist = "worksteal"
