@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from ..engine.strategies import INPUTS, Inputs, cases, recipes
 from ..model.contract import Conventions
+from .timing import ratio
 
 ELEMENTS = 512
 MATRICES = INPUTS["matrices"] = Inputs(n=(128, 128), channels=(4, 4))
@@ -78,8 +79,7 @@ def main() -> None:
             times[name].append(time_per_example(strategy, args.examples, number))
     base = times[f"{count} plain integers"]
     for name, values in times.items():
-        ratio = median(value / plain for value, plain in zip(values, base, strict=True))
-        print(f"{name:<26} {median(values) * 1e6:7.0f} us  {ratio:5.2f}")
+        print(f"{name:<26} {median(values) * 1e6:7.0f} us  {ratio(values, base):5.2f}")
 
 
 if __name__ == "__main__":

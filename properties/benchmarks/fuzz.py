@@ -10,24 +10,32 @@ status: 0 without a fault, 1 with.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 
 from ..support.argument_types import positive, seed_number
 from .fuzz_guard import Escaped, TooLong, guarded
-from .fuzz_inputs import free, mutated
+from .fuzz_inputs import free, mutants
 from .fuzz_readers import READERS, Reader
 
 MEGABYTES = 2048  # beyond what the process has before
+ROUND = 1000  # inputs after which what Hypothesis remembers of them is let go
 _KILO = 2**10 if sys.platform == "linux" else 1  # ru_maxrss is in KiB there
+
+
+class NewFault(Exception):
+    """An input showed a fault that no round before had found."""
 
 
 @dataclass
@@ -38,7 +46,6 @@ class Tally:
     refused: int = 0
     broken: int = 0
     longest: float = 0.0
-    slowest: bytes = b""
     faults: dict[str, tuple[bytes, str]] = field(default_factory=dict)
 
     @property
@@ -53,8 +60,8 @@ def warm(reader: Reader, folder: Path) -> None:
         reader.read(data, folder)
 
 
-def tried(reader: Reader, data: bytes, folder: Path, tally: Tally) -> None:
-    """Read one input under guard and note what came of it."""
+def read(reader: Reader, data: bytes, folder: Path, tally: Tally) -> str:
+    """Read one input under guard, note what came of it, and return where it failed, or nothing."""
     before = time.process_time()
     try:
         with guarded(folder, reader.may):
@@ -65,36 +72,54 @@ def tried(reader: Reader, data: bytes, folder: Path, tally: Tally) -> None:
         last = own[-1] if own else where[-1]
         tally.broken += 1
         key = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
-        text = f"{error}"[:200]
         if key not in tally.faults or len(data) < len(tally.faults[key][0]):
-            tally.faults[key] = (data, text)
-        return
-    spent = time.process_time() - before
-    if spent > tally.longest:
-        tally.longest, tally.slowest = spent, data
+            tally.faults[key] = (data, f"{error}"[:200])
+        return key
+    tally.longest = max(tally.longest, time.process_time() - before)
     tally.taken += taken
     tally.refused += not taken
+    return ""
+
+
+def inputs(reader: Reader) -> st.SearchStrategy[bytes]:
+    """Return the strategy of what a reader is given: four of five are valid inputs, changed."""
+    changed = mutants(reader.seeds(), reader.words)
+    return st.sampled_from((changed,) * 4 + (free(reader.words),)).flatmap(lambda chosen: chosen)
 
 
 def fuzzed(reader: Reader, count: int, number: int, folder: Path) -> Tally:
-    """Read inputs: four of five valid ones with changes, one of five drawn by Hypothesis."""
+    """Read what Hypothesis draws, round after round, until there were as many inputs as asked."""
     tally = Tally()
     warm(reader, folder)
-    random, seeds = Random(number), reader.seeds()
-    for _ in range(count - count // 5):
-        tried(reader, mutated(random, seeds, reader.words), folder, tally)
+    while tally.count < count:
+        search(reader, min(ROUND, count - tally.count), number, folder, tally)
+        number += 1
+    return tally
+
+
+def search(reader: Reader, count: int, number: int, folder: Path, tally: Tally) -> None:
+    """Read up to so many inputs; the first fault that is new is shrunk and ends the round.
+
+    What takes too long is not shrunk: every try would take as long.
+    """
+    known = {*tally.faults, ""}
+    shrunk: list[str] = []
 
     @seed(number)
     @settings(
-        max_examples=max(1, count - tally.count), database=None, deadline=None,
-        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+        max_examples=count, database=None, deadline=None, report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(free(reader.words))
+    @given(inputs(reader))
     def run(data: bytes) -> None:
-        tried(reader, data, folder, tally)
+        key = read(reader, data, folder, tally)
+        if key not in known and not key.startswith(TooLong.__name__):
+            shrunk.append(key)
+            if key == shrunk[0]:
+                raise NewFault(key)
 
-    run()
-    return tally
+    with contextlib.suppress(NewFault, FlakyFailure):
+        run()
 
 
 def shares(count: int, names: list[str]) -> dict[str, int]:
@@ -118,14 +143,14 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=positive, default=100_000, metavar="N")
     parser.add_argument("--only", action="append", default=[], choices=list(READERS))
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="save the faults' inputs there")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     print("| reader | inputs | taken | refused | faults | longest (s) | memory (MB) |")
     print("|---|---|---|---|---|---|---|")
     faults: dict[str, tuple[bytes, str]] = {}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
 
 from .fuzz_guard import CANARY, MODULE
 
-Change = tuple[str, int, int]  # kind, two numbers that say where and what
 HARM = (
     f"__import__('os').system('touch {CANARY}')",
     f"open('{CANARY}', 'w')",
@@ -40,89 +38,80 @@ WORDS: tuple[bytes, ...] = (
     *b"1e999 NaN -Infinity \" ''' {} [] null true %s%n%d // ** = : , 0x1p-9999".split(),
     *(text.encode() for text in HARM),
 )  # fmt: skip
-KINDS = ("flip", "flip", "cut", "head", "drop", "repeat", "splice", "word", "byte", *["tree"] * 5)
+BYTES = ("flip", "cut", "head", "drop", "repeat", "splice", "word", "byte")
 LONGEST = 2**18  # bytes of an input
 
 
-def changed(data: bytes, change: Change, other: bytes, words: Sequence[bytes] = ()) -> bytes:
-    """Return an input with one change; other is what is spliced in."""
-    kind, a, b = change
-    at = a % (len(data) + 1)
-    end = min(len(data), at + 1 + b % 97)
-    if kind == "tree":
-        if data[:1] in (b"{", b"["):
-            return _tree(data, a, b)
-        kind = ("flip", "word", "drop", "repeat", "splice")[(a + b) % 5]
-    if kind == "flip" and data:
-        held = bytearray(data)
-        held[a % len(data)] ^= 1 << b % 8
-        return bytes(held)
-    known = (*words, *WORDS)
-    return {
-        "cut": lambda: data[:at],
-        "head": lambda: data[at:],
-        "drop": lambda: data[:at] + data[end:],
-        "repeat": lambda: data[:end] + data[at:end] * (1 + b % 9) + data[end:],
-        "splice": lambda: data[:at] + other[b % (len(other) + 1) :],
-        "word": lambda: data[:at] + known[b % len(known)] + data[at if b & 1 else end :],
-        "byte": lambda: data[:at] + bytes([b % 256]) + data[at + 1 :],
-    }.get(kind, lambda: data)()
-
-
-def _tree(data: bytes, a: int, b: int) -> bytes:
-    """Return JSON with one of its values, chosen by a, made an odd one, chosen by b."""
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        return data
-    places: list[tuple[Any, Any]] = []
-    todo = [content] if isinstance(content, (dict, list)) else []
-    while todo:
-        held = todo.pop()
-        keys = held if isinstance(held, dict) else range(len(held))
-        places += [(held, key) for key in keys]
-        todo += [held[key] for key in keys if isinstance(held[key], (dict, list))]
-        if len(places) > 4000:
-            break
-    if not places:
-        return json.dumps(ODD[b % len(ODD)]).encode()
-    held, key = places[a % len(places)]
-    which = b % (len(ODD) + 2)
-    if which == len(ODD):
-        del held[key]
-    elif which > len(ODD):
-        other, its = places[b % len(places)]
-        held[key] = other[its]
-    else:
-        held[key] = ODD[which]
-    try:
-        return json.dumps(content).encode()
-    except (ValueError, RecursionError):  # a value put into itself, or a very long number
-        return data
-
-
-def mutated(random: Random, seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> bytes:
-    """Return a valid input with one to six changes, drawn fast."""
-    data, other = random.choice(seeds), random.choice(seeds)
-    for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
-        change = random.choice(KINDS), random.randrange(2**16), random.randrange(2**16)
-        data = changed(data, change, other, words)[:LONGEST]
+@st.composite
+def mutants(draw: st.DrawFn, seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> bytes:
+    """Draw a valid input with one to six changes; half of those of JSON change one value."""
+    data = draw(st.sampled_from(seeds))
+    for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3, 6)))):
+        if data[:1] in (b"{", b"[") and draw(st.booleans()):
+            data = _another_value(draw, data)[:LONGEST]
+        else:
+            data = _other_bytes(draw, data, seeds, words)[:LONGEST]
     return data
 
 
-def mutants(seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> st.SearchStrategy[bytes]:
-    """Return valid inputs with one to six changes; they shrink to few."""
-    number = st.integers(0, 2**16)
-    change = st.tuples(st.sampled_from(KINDS), number, number)
+def _other_bytes(
+    draw: st.DrawFn, data: bytes, seeds: Sequence[bytes], words: Sequence[bytes]
+) -> bytes:
+    """Return the input with some of its bytes changed, whatever they mean."""
+    at = draw(st.integers(0, len(data)))
+    end = min(len(data), at + draw(st.integers(1, 97)))
+    match draw(st.sampled_from(BYTES)):
+        case "cut":
+            return data[:at]
+        case "head":
+            return data[at:]
+        case "drop":
+            return data[:at] + data[end:]
+        case "repeat":
+            return data[:at] + data[at:end] * draw(st.integers(2, 10)) + data[end:]
+        case "splice":
+            other = draw(st.sampled_from(seeds))
+            return data[:at] + other[draw(st.integers(0, len(other))) :]
+        case "word":
+            word = draw(st.sampled_from((*words, *WORDS)))
+            return data[:at] + word + data[draw(st.sampled_from((at, end))) :]
+        case "byte":
+            return data[:at] + draw(st.binary(min_size=1, max_size=1)) + data[at + 1 :]
+    flipped = bytes(byte ^ 1 << draw(st.integers(0, 7)) for byte in data[at : at + 1])
+    return data[:at] + flipped + data[at + 1 :]
 
-    def build(pair: tuple[bytes, bytes], changes: list[Change]) -> bytes:
-        data, other = pair
-        for each in changes:
-            data = changed(data, each, other, words)[:LONGEST]
+
+def _another_value(draw: st.DrawFn, data: bytes) -> bytes:
+    """Return JSON with one of its values removed, made an odd one, or one from elsewhere in it."""
+    try:
+        content = json.loads(data)
+        places = _places(content)
+        if not places:
+            return json.dumps(draw(st.sampled_from(ODD))).encode()
+        (owner, key), (other, its) = (draw(st.sampled_from(places)) for _ in range(2))
+        match draw(st.sampled_from(("odd",) * 8 + ("gone", "moved"))):
+            case "odd":
+                owner[key] = draw(st.sampled_from(ODD))
+            case "gone":
+                del owner[key]
+            case _:
+                owner[key] = other[its]
+        return json.dumps(content).encode()
+    except (ValueError, RecursionError):  # no JSON, a value put into itself, a very long number
         return data
 
-    seed = st.sampled_from(list(seeds))
-    return st.builds(build, st.tuples(seed, seed), st.lists(change, min_size=1, max_size=6))
+
+def _places(content: Any) -> list[tuple[Any, Any]]:
+    """Return the first few thousand (container, key or index) of a JSON value."""
+    places: list[tuple[Any, Any]] = []
+    todo = [content]
+    while todo and len(places) < 4000:
+        owner = todo.pop()
+        if isinstance(owner, (dict, list)):
+            keys = owner if isinstance(owner, dict) else range(len(owner))
+            places += [(owner, key) for key in keys]
+            todo += [owner[key] for key in keys]
+    return places
 
 
 def free(words: Sequence[bytes] = ()) -> st.SearchStrategy[bytes]:

@@ -11,6 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cli import main
+from ..corpus.files import format_entries, read_corpus
+from ..hunt.shards import shards
+from ..hunt.state import kept
+from ..hunt.work import fingerprint, search_shard
+from ..targets.isolate import protocol
+from ..targets.isolate.trace import MAGIC
+from ..targets.open import loaded
+
 HEAD = {"target": "bn", "seed": 0, "fingerprint": "f"}
 WRONG = "mutants:apex-ln-65536"
 
@@ -18,8 +27,6 @@ WRONG = "mutants:apex-ln-65536"
 @cache
 def corpora() -> list[bytes]:
     """Return corpus files of one or two entries each, the short ones among those shipped."""
-    from ..corpus.files import format_entries, read_corpus
-
     entries = sorted(read_corpus()[0], key=lambda e: len(format_entries([e])))
     kinds = {tuple(call["call"] for call in e.calls): e for e in reversed(entries)}
     short = [e for e in kinds.values() if len(format_entries([e])) < 6000]
@@ -38,8 +45,6 @@ def results() -> tuple[bytes, bytes]:
 
 
 def _json_of(words: list[str]) -> bytes:
-    from ..cli import main
-
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             main([*words, "--json", "x.json"])
@@ -88,8 +93,6 @@ def formulas() -> list[bytes]:
 @cache
 def values() -> list[bytes]:
     """Return values of the protocol."""
-    from ..targets.isolate import protocol
-
     x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2)
     opaque = protocol.opaque("Thing", "<thing>", "no array")
     made = []
@@ -108,25 +111,23 @@ def values() -> list[bytes]:
 @cache
 def programs() -> list[bytes]:
     """Return what a program answers: its greeting, and what its calls return."""
-    from ..targets.isolate.protocol import Held, frame, put, put_inline, put_text
-
     greeting = bytearray(b"H" + struct.pack("<HB", 1, 2))
     for text in ("forward_train", "backward_train", '{"ndim": [2], "dtypes": ["float32"]}'):
-        put_text(greeting, text)
+        protocol.put_text(greeting, text)
     y, one = np.zeros((5, 3), np.float32), np.ones(3, np.float32)
     answer, wrong = bytearray(b"R"), bytearray(b"E")
-    put(answer, [y, one, one, Held(1)], put_inline)
-    put_text(wrong, "ValueError")
-    put_text(wrong, "no such shape")
-    return [frame(greeting) + 40 * frame(answer), frame(greeting) + frame(answer) + frame(wrong)]
+    protocol.put(answer, [y, one, one, protocol.Held(1)], protocol.put_inline)
+    protocol.put_text(wrong, "ValueError")
+    protocol.put_text(wrong, "no such shape")
+    return [
+        protocol.frame(greeting) + 40 * protocol.frame(answer),
+        protocol.frame(greeting) + protocol.frame(answer) + protocol.frame(wrong),
+    ]
 
 
 @cache
 def traces() -> list[bytes]:
     """Return files of a last call, with arrays in them and arrays that lie in the file."""
-    from ..targets.isolate import protocol
-    from ..targets.isolate.trace import MAGIC
-
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     made = []
     for placed in (False, True):
@@ -149,11 +150,6 @@ def traces() -> list[bytes]:
 @cache
 def hunts() -> list[bytes]:
     """Return the state files of hunts: with what was searched, and with no more than the head."""
-    from ..hunt.shards import shards
-    from ..hunt.state import kept
-    from ..hunt.work import fingerprint, search_shard
-    from ..targets.open import loaded
-
     target = loaded(WRONG)
     mark = fingerprint(target)
     with tempfile.TemporaryDirectory() as folder:

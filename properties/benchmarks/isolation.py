@@ -23,13 +23,13 @@ from ..engine.exercise import run_invariant
 from ..engine.strategies import INPUTS
 from ..invariants import INVARIANTS
 from ..model import contract
-from ..model.contract import Target
+from ..model.contract import Array, Target
 from ..targets.isolate.limits import Limits
 from ..targets.isolate.remote import Remote
 from ..targets.load import load
 from ..targets.offers import probed
+from .timing import ratio
 
-Times = tuple[float, float]
 SPEC = "bn"
 WHOLE = "(every invariant on batches of 512)"
 CALL = "(a bare call of forward_train)"
@@ -55,18 +55,20 @@ def called(target: Target, times: int) -> Callable[[], object]:
     return run
 
 
-def clocks(pid: int) -> tuple[float, float]:
+def clocks(pid: int) -> Array:
     """Return the time, and the processor time of this process and of another (Linux)."""
     other = time.clock_gettime((~pid << 3) | 2) if sys.platform == "linux" else 0.0
-    return time.perf_counter(), time.process_time() + other
+    return np.array([time.perf_counter(), time.process_time() + other])
 
 
-def seconds(run: Callable[[], object], pid: int) -> tuple[float, float]:
-    """Return how long it takes, by the clock and of processors."""
-    start = clocks(pid)
-    run()
-    end = clocks(pid)
-    return end[0] - start[0], end[1] - start[1]
+def seconds(pair: list[Callable[[], object]], pid: int, number: int) -> Array:
+    """Return how long each of two takes, by both clocks; the order is turned every round."""
+    times = np.empty((2, 2))
+    for which in (1, 0) if number % 2 else (0, 1):
+        start = clocks(pid)
+        pair[which]()
+        times[which] = clocks(pid) - start
+    return times
 
 
 def main() -> None:
@@ -86,39 +88,24 @@ def main() -> None:
     assert remote.process is not None
     pid = remote.process.popen.pid
     names = [n for n, i in INVARIANTS.items() if INPUTS[i.inputs].n == (128, 128)]
-    rows: dict[str, list[tuple[Times, Times]]] = {}
+    rows: dict[str, list[Array]] = {}
     for number in range(args.rounds):
         for name in names:
             pair = [exercised(t, name, args.examples, number) for t in (here, there)]
-            rows.setdefault(name, []).append(_both(pair, pid, number))
+            rows.setdefault(name, []).append(seconds(pair, pid, number))
         pair = [called(t, args.examples) for t in (here, there)]
-        rows.setdefault(CALL, []).append(_both(pair, pid, number))
+        rows.setdefault(CALL, []).append(seconds(pair, pid, number))
     remote.close()
-    each = [rows[name] for name in names]
-    rows[WHOLE] = [_total([rounds[number] for rounds in each]) for number in range(args.rounds)]
+    rows[WHOLE] = list(np.sum([rows[name] for name in names], axis=0))
     print(f"{'':<55}  in process   isolated  ratio    processors: in   isolated  ratio")
     for name, rounds in rows.items():
-        print(f"{name:<55}", *(_column(rounds, clock, args.examples) for clock in (0, 1)))
+        print(f"{name:<55}", *(_column(np.array(rounds), clock, args.examples) for clock in (0, 1)))
 
 
-def _total(pairs: list[tuple[Times, Times]]) -> tuple[Times, Times]:
-    """Return the sums over the invariants of one round."""
-    here, there = ([sum(pair[i][clock] for pair in pairs) for clock in (0, 1)] for i in (0, 1))
-    return (here[0], here[1]), (there[0], there[1])
-
-
-def _column(rounds: list[tuple[Times, Times]], clock: int, examples: int) -> str:
-    here, there = (median(t[i][clock] for t in rounds) / examples * 1e6 for i in (0, 1))
-    ratio = median(b[clock] / a[clock] for a, b in rounds)
-    return f"{here:9.0f} us {there:7.0f} us  {ratio:5.2f}"
-
-
-def _both(pair: list[Callable[[], object]], pid: int, number: int) -> tuple[Times, Times]:
-    """Return both times, the order turned every round."""
-    if number % 2:
-        second = seconds(pair[1], pid)
-        return seconds(pair[0], pid), second
-    return seconds(pair[0], pid), seconds(pair[1], pid)
+def _column(rounds: Array, clock: int, examples: int) -> str:
+    own, isolated = rounds[:, :, clock].T.tolist()
+    here, there = (median(times) / examples * 1e6 for times in (own, isolated))
+    return f"{here:9.0f} us {there:7.0f} us  {ratio(isolated, own):5.2f}"
 
 
 if __name__ == "__main__":

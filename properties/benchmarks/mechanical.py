@@ -27,9 +27,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from ..support.argument_types import positive, seed_number
-from .mechanical_equivalents import Equivalent, equivalents, is_listed
 from .mechanical_judge import KILLS, ROOT, STAGES, Judged, Worker, judge, prepare
-from .mechanical_mutations import Missing, Mutation, mutations
+from .mechanical_mutations import (
+    Equivalent,
+    Missing,
+    Mutation,
+    equivalents,
+    is_listed,
+    mutations,
+)
 
 MODULES = [f"bn.{path.stem}" for path in sorted((ROOT / "bn").glob("*.py"))]
 

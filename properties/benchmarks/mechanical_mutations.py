@@ -1,16 +1,22 @@
-"""Every mechanical mutation of a module: cosmic-ray's operators and those for numerical code."""
+"""Every mechanical mutation of a module, by cosmic-ray's operators and those for numerical code.
+
+A list beside this file names those that compute the same as bn, each with its reason.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import itertools
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from .mechanical_operators import OPERATORS, changed
 
+LIST = Path(__file__).with_name("equivalent_mutants.toml")
 RANDOM = {"VariableReplacer", "VariableInserter"}  # of cosmic-ray's: they draw what they put in
 
 
@@ -117,3 +123,31 @@ def difference(old: str, new: str) -> tuple[int, str, str]:
     before = " ".join(line.strip() for line in one[start : len(one) - tail])
     after = " ".join(line.strip() for line in other[start : len(other) - tail])
     return start + 1, before, after
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """A change that no result shows: the lines before and after, in which file, and why."""
+
+    file: str
+    operator: str
+    line: str
+    becomes: str
+    reason: str
+
+
+def equivalents(path: Path = LIST) -> list[Equivalent]:
+    """Read the list; a group of changes that have one reason stands as one table."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [
+        Equivalent(group["file"], operator, line, becomes, group["reason"])
+        for group in content["group"]
+        for operator, line, becomes in group["changes"]
+    ]
+
+
+def is_listed(mutation: Mutation, listed: list[Equivalent]) -> bool:
+    """Return whether a mutation is in the list."""
+    file = f"bn/{mutation.module.removeprefix('bn.')}.py"
+    mine = (file, mutation.operator, mutation.before, mutation.after)
+    return any((one.file, one.operator, one.line, one.becomes) == mine for one in listed)

@@ -5,25 +5,25 @@ A few hundred inputs here; `python -m properties.benchmarks.fuzz` reads 100,000.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, seed, settings
 
-from properties.benchmarks import fuzz_guard
-from properties.benchmarks.fuzz import Tally, shares, tried, warm
+from properties.benchmarks import fuzz, fuzz_guard
+from properties.benchmarks.fuzz import Tally, fuzzed, main, read, search, shares, warm
 from properties.benchmarks.fuzz_guard import CANARY, MODULE
-from properties.benchmarks.fuzz_inputs import HARM, KINDS, changed, free, mutants, mutated
+from properties.benchmarks.fuzz_inputs import HARM, mutants
 from properties.benchmarks.fuzz_readers import READERS, Reader
 from properties.benchmarks.fuzz_seeds import corpora, hunts, images, registries, results
 
@@ -45,10 +45,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return of
 
 
-def read(name: str, data: bytes, folder: Path) -> Tally:
+def read_well(name: str, data: bytes, folder: Path) -> Tally:
     """Read one input; what goes wrong is an AssertionError with the input's place and text."""
     tally = Tally()
-    tried(READERS[name], data, folder, tally)
+    read(READERS[name], data, folder, tally)
     if tally.faults:
         raise AssertionError(tally.faults)
     return tally
@@ -57,26 +57,20 @@ def read(name: str, data: bytes, folder: Path) -> Tally:
 @pytest.mark.parametrize("name", READERS)
 def test_no_input_gets_through_to_a_traceback(folders: Callable[[str], Path], name: str) -> None:
     """Valid inputs with bits flipped, cut, spliced, odd values, and free ones: no fault."""
-    reader, folder = READERS[name], folders(name)
-    inputs = mutants(reader.seeds(), reader.words) | free(reader.words)
-
-    @settings(
-        max_examples=COUNTS.get(name, 30), deadline=None, database=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(inputs)
-    def run(data: bytes) -> None:
-        read(name, data, folder)
-
-    run()
+    tally, count = Tally(), COUNTS.get(name, 30)
+    search(READERS[name], count, 0, folders(name), tally)
+    assert tally.faults == {}
+    assert tally.count == count
 
 
 @pytest.mark.parametrize("name", sorted(READERS.keys() - {"program", "command line"}))
 def test_what_harms_when_it_is_run_is_not_run(folders: Callable[[str], Path], name: str) -> None:
     """Texts that would make a file, import a module or start a program do none of it."""
     for text in HARM:
-        read(name, text.encode(), folders(name))
-        read(name, json.dumps({text: text, "invariants": [{"name": text}]}).encode(), folders(name))
+        read_well(name, text.encode(), folders(name))
+        read_well(
+            name, json.dumps({text: text, "invariants": [{"name": text}]}).encode(), folders(name)
+        )
     assert not CANARY.exists()
 
 
@@ -85,7 +79,7 @@ def test_valid_inputs_are_taken(folders: Callable[[str], Path], name: str) -> No
     """Among the inputs that all others are made from, some are read to their end."""
     if name == "program":
         pytest.skip("a program whose results are zeros is refused by its probe")
-    taken = [read(name, data, folders(name)).taken for data in READERS[name].seeds()]
+    taken = [read_well(name, data, folders(name)).taken for data in READERS[name].seeds()]
     assert sum(taken) >= 1, f"{name}: {taken}"
 
 
@@ -223,44 +217,38 @@ FAULTS: dict[str, tuple[str, Callable[[], bytes]]] = {
 def test_what_was_a_fault_once_is_refused(folders: Callable[[str], Path], name: str) -> None:
     """Each input that a reader stumbled over when it was first fuzzed."""
     reader, make = FAULTS[name]
-    read(reader, make(), folders(reader))
+    read_well(reader, make(), folders(reader))
 
 
 # --- what watches over them ----------------------------------------------------------------------
 
 
-def elsewhere(data: bytes, folder: Path) -> bool:
+def elsewhere(data: bytes, folder: Path) -> None:
     """Write beside the folder, and hide it."""
-    try:
+    with contextlib.suppress(Exception):
         (folder.parent / "beside").write_bytes(data)
-    except Exception:
-        return False
-    return True
 
 
-def swallowed(data: bytes, folder: Path) -> bool:
+def swallowed(data: bytes, folder: Path) -> None:
     """Run the input, and hide it as best one can."""
-    try:
-        return bool(eval(data))
-    except BaseException:
-        return False
+    with contextlib.suppress(BaseException):
+        eval(data)
 
 
-def endless(data: bytes, folder: Path) -> bool:
+def endless(data: bytes, folder: Path) -> None:
     """Never end."""
     while data is not None:
         pass
-    return True
 
 
 EVIL = {
-    "it runs the input": (lambda data, folder: bool(eval(data)), b"1 + 1", "Escaped"),
+    "it runs the input": (lambda data, folder: eval(data), b"1 + 1", "Escaped"),
     "it runs the input and hides it": (swallowed, b"1 + 1", "Escaped"),
-    "it starts a program": (lambda data, folder: os.system("true") == 0, b"", "Escaped"),
+    "it starts a program": (lambda data, folder: os.system("true"), b"", "Escaped"),
     "it writes elsewhere": (elsewhere, b"x", "Escaped"),
-    "it imports the input": (lambda data, folder: bool(__import__(MODULE)), b"", "Escaped"),
+    "it imports the input": (lambda data, folder: __import__(MODULE), b"", "Escaped"),
     "it does not end": (endless, b"", "TooLong"),
-    "it raises something else": (lambda data, folder: bool(int(data)), b"x", "ValueError"),
+    "it raises something else": (lambda data, folder: int(data), b"x", "ValueError"),
 }
 
 
@@ -269,49 +257,70 @@ def test_an_evil_reader_is_noticed(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a reader may not do is a fault, also where the reader catches what stops it."""
-    read, data, named = EVIL[what]
+    reading, data, named = EVIL[what]
     monkeypatch.setattr(fuzz_guard, "SECONDS", 0.05)
     tally, place = Tally(), tmp_path / "its"
     place.mkdir()
-    tried(Reader("evil", read, list, 1), data, place, tally)
+    read(Reader("evil", reading, list, 1), data, place, tally)
     assert [key.split()[0] for key in tally.faults] == [named], tally
     assert list(tmp_path.iterdir()) == [place]
 
 
 def test_a_good_reader_may_write_in_its_folder(tmp_path: Path) -> None:
     """Reading, writing in its folder and parsing Python are no faults."""
-    import ast
 
-    def fine(data: bytes, folder: Path) -> bool:
+    def fine(data: bytes, folder: Path) -> None:
         (folder / "x").write_bytes(data)
-        return bool(ast.parse((folder / "x").read_text(encoding="utf-8")).body)
+        ast.parse((folder / "x").read_text(encoding="utf-8"))
 
     tally = Tally()
-    tried(Reader("fine", fine, list, 1), b"1 + 1", tmp_path, tally)
+    read(Reader("fine", fine, list, 1), b"1 + 1", tmp_path, tally)
     assert (tally.taken, tally.faults) == (1, {})
 
 
-@given(st.sampled_from(KINDS), st.integers(0, 2**16), st.integers(0, 2**16))
-def test_every_change_gives_bytes(kind: str, a: int, b: int) -> None:
-    """Each kind of change is defined for every input, the empty one included."""
-    for data in (b"", b"x", b'{"a": [1, {"b": "0x1p+0"}]}', bytes(range(256))):
-        assert isinstance(changed(data, (kind, a, b), b"other"), bytes)
+def planted(data: bytes, folder: Path) -> None:
+    """Fail in two places: at one byte of all, and at a longer run of others."""
+    if b"#" in data:
+        raise ValueError("number sign")
+    if data.startswith(b"gamma") and len(data) > 20:
+        raise IndexError("too long")
+
+
+def test_planted_faults_are_found_and_shrunk(tmp_path: Path) -> None:
+    """A reader with two faults is read to the end, and each fault has a short input."""
+    reader = Reader("planted", planted, lambda: [b"gamma * dy"], 1, (b"#",))
+    tally = fuzzed(reader, 600, 1, tmp_path)
+    assert tally.count >= 600
+    shortest = {key.split()[0]: len(data) for key, (data, _) in tally.faults.items()}
+    assert shortest["ValueError"] <= 16 and shortest["IndexError"] <= 24, tally.faults
 
 
 def test_changes_reach_what_they_are_for() -> None:
     """Among few inputs are cut ones, long ones, odd values in valid JSON, and harmful texts."""
-    random, seed = Random(0), corpora()[0]
-    found = [mutated(random, [seed]) for _ in range(400)]
-    assert any(seed.startswith(data) and data != seed for data in found), "none is cut"
-    assert any(len(data) > 2 * len(seed) for data in found), "none is long"
+    valid_input, found = corpora()[0], list[bytes]()
+
+    @seed(0)
+    @settings(max_examples=400, database=None, phases=[Phase.generate], deadline=None)
+    @given(mutants([valid_input]))
+    def collect(data: bytes) -> None:
+        found.append(data)
+
+    collect()
+    assert all(isinstance(data, bytes) for data in found)
+    assert any(valid_input.startswith(data) and data != valid_input for data in found), "none cut"
+    assert any(len(data) > 2 * len(valid_input) for data in found), "none is long"
     assert any(MODULE.encode() in data for data in found), "none is harmful"
     valid = 0
     for data in found:
-        try:
-            valid += json.loads(data) != json.loads(seed)
-        except (ValueError, RecursionError):
-            continue
+        with contextlib.suppress(ValueError, RecursionError):
+            valid += json.loads(data) != json.loads(valid_input)
     assert valid > 50, "hardly any is valid JSON with another value"
+
+
+@given(mutants([b"", b"x", b'{"a": [1, {"b": "0x1p+0"}]}', bytes(range(256))]))
+def test_every_change_gives_bytes(data: bytes) -> None:
+    """Each kind of change is defined for every input, the empty one included."""
+    assert isinstance(data, bytes)
 
 
 def test_the_inputs_are_shared_out_whole() -> None:
@@ -321,13 +330,22 @@ def test_the_inputs_are_shared_out_whole() -> None:
     assert shares(10, ["diff"]) == {"diff": 10}
 
 
-def test_the_benchmark_prints_its_table() -> None:
-    """The command reads what it is asked to, and is 0 without a fault."""
-    words = ["-m", "properties.benchmarks.fuzz", "--count", "40", "--only", "registry"]
-    root = str(Path(__file__).resolve().parents[3])
-    done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": root},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "| registry | 40 |" in done.stdout and "40 inputs in " in done.stdout
+@pytest.mark.parametrize("faulty", [False, True])
+def test_the_benchmark_prints_its_table(
+    faulty: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command reads what it is asked to; its exit status tells whether there was a fault."""
+    monkeypatch.setattr(fuzz, "_limit_memory", lambda: None)  # it would stay for all later tests
+    if faulty:
+        bad = replace(READERS["registry"], reading=lambda data, folder: dict[bytes, int]()[data])
+        monkeypatch.setitem(READERS, "registry", bad)
+        monkeypatch.setattr(fuzz, "warm", lambda reader, folder: None)
+    words = ["--count", "40", "--only", "registry", "--keep", str(tmp_path / "kept")]
+    assert main(words) == int(faulty)
+    out = capsys.readouterr().out
+    assert ("| registry | 40 |" in out and "40 inputs in " in out) or faulty
+    assert ("KeyError at test_fuzz.py" in out) == faulty
+    assert (tmp_path / "kept" / "0.bin").exists() == faulty

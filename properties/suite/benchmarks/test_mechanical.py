@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 
 from properties.benchmarks import mechanical_operators as operators
-from properties.benchmarks.mechanical_equivalents import Equivalent, equivalents
-from properties.benchmarks.mechanical_mutations import Mutation, difference, meaning, own
+from properties.benchmarks.mechanical_mutations import (
+    Equivalent,
+    Mutation,
+    difference,
+    equivalents,
+    meaning,
+    own,
+)
 
 ROOT = Path(operators.__file__).resolve().parents[2]
 
@@ -176,7 +182,10 @@ for name in [*changes, "again"]:
 
 def files() -> dict[str, bytes]:
     """Return the contents of bn and of its tests."""
-    paths = [*(ROOT / "bn").rglob("*.py"), *(ROOT / "properties" / "suite").glob("test_bn*.py")]
+    paths = [
+        *(ROOT / "bn").rglob("*.py"),
+        *(ROOT / "properties" / "suite" / "bn").glob("test_bn*.py"),
+    ]
     return {str(path): path.read_bytes() for path in paths}
 
 
