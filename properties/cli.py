@@ -49,6 +49,17 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         help="may be given more than once",
     )
     run.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="INVARIANT",
+        help="leave it out; may be given more than once",
+    )
+    run.add_argument(
+        "--strict", action="store_true", help="remarks (deviations at an edge) are failures"
+    )
+    run.add_argument("-v", "--verbose", action="store_true", help="a line for each invariant")
+    run.add_argument(
         "--jobs", type=positive, default=1, metavar="N", help="processes, with equal results (1)"
     )
     run.add_argument("--database", **DATABASE)

@@ -32,6 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--bn-seed", metavar="N", type=int, help="draw the same examples again")
     group.addoption("--bn-database", **DATABASE)
+    group.addoption("--bn-strict", action="store_true", help="remarks are failures")
+    group.addoption(
+        "--bn-skip", action="append", default=[], metavar="INVARIANT", help="leave it out"
+    )
     group.addoption(
         "--bn-in-process", action="store_true", help="call the target here, not in its own process"
     )
@@ -60,6 +64,7 @@ class _Session:
     """The target of this session, its tests and their verdicts."""
 
     def __init__(self, config: pytest.Config, spec: str, seed: int | None) -> None:
+        from .invariants import INVARIANTS
         from .model.contract import TargetError
         from .run.session import Options, session
         from .targets.isolate.limits import Limits
@@ -75,7 +80,12 @@ class _Session:
             _shared_seed(config) if seed is None else seed,
             config.getoption("--bn-database"),
             "--bn-database",
+            config.getoption("--bn-strict"),
         )
+        self.skipped = config.getoption("--bn-skip")
+        for name in self.skipped:
+            if name not in INVARIANTS:
+                raise pytest.UsageError(f"--bn-skip={name}: no such invariant")
         self.open = ExitStack()
         try:
             self.session = self.open.enter_context(session(options))
@@ -164,6 +174,8 @@ class _Check(pytest.Item):
         from .run.text import line
 
         owner = self.owner
+        if self.name in owner.skipped:
+            pytest.skip(f"--bn-skip={self.name}")
         results = list(owner.session.results(self.name))
         for result in results:
             self.user_properties.append(("bncheck", line(result, owner.target)))
@@ -175,12 +187,17 @@ class _Check(pytest.Item):
 
         target, o = self.owner.target, self.owner.options
         for result in results:
+            if result.verdict == "fail" and result.case is None:
+                raise _Failed(f"{self.name}: {result.message}")
             if result.verdict == "fail":
                 text = failure_text(result, target, o.seed, o.examples, absolute(o.database))
                 raise _Failed(text)
             if result.verdict in ("undecided", "unexpected pass"):
                 raise _Failed(f"{self.name}: {result.verdict}: {result.message}")
         for result in results:
+            if result.verdict == "remark":
+                where = f"{self.name}: {result.message}"
+                self.warn(pytest.PytestWarning(f"remark: {where}; --bn-strict makes it a failure"))
             if result.verdict == "expected failure":
                 pytest.xfail(result.message)
         if all(result.verdict == "not offered" for result in results):

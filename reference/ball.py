@@ -86,17 +86,22 @@ class Precision:
 
 @cache
 def precision(
-    dtype: str, accumulator: str = "same", subnormals: str = "kept", pairwise: bool = False
+    dtype: str,
+    accumulator: str = "same",
+    subnormals: str = "kept",
+    pairwise: bool = False,
+    halves: str = "float32",
 ) -> Precision:
-    """Return the precision of a dtype; halves are computed in float32.
+    """Return the precision of a dtype; halves are computed in float32 unless in their own.
 
     Args:
         dtype: float16, bfloat16, float32 or float64.
         accumulator: same, float32 or float64, what sums are held in.
         subnormals: kept or flushed.
         pairwise: whether sums are taken to be pairwise or better.
+        halves: float32 or own, what float16 and bfloat16 are computed in.
     """
-    inner = "float32" if dtype in ("float16", "bfloat16") else dtype
+    inner = "float32" if dtype in ("float16", "bfloat16") and halves == "float32" else dtype
     u, subnormal, normal, largest = _FORMATS[inner]
     sum_u = u if accumulator == "same" else min(u, _FORMATS[accumulator][0])
     out_u, out_subnormal, out_normal, out_largest = _FORMATS[dtype]

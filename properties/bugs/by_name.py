@@ -39,4 +39,5 @@ def offered_by(name: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]
     """Return functions and stated conventions, as `targets.load` does."""
     target, stated = named(name)
     conventions = asdict(target.conventions) if stated else {}
-    return dict(target.functions), {k: v for k, v in conventions.items() if v is not None}
+    known = {k: v for k, v in conventions.items() if v is not None}
+    return dict(target.functions), {**({"eps": "passed"} if stated else {}), **known}

@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -14,6 +15,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from ..invariants import Invariant
+from ..invariants.levels import edge
 from ..model.cases import Case
 from ..model.contract import Array, Died, Misbehaved, Raised, Target
 from ..model.verdict import Claim, Failure, Outcome, judge
@@ -31,8 +33,8 @@ Step = Callable[[Target], Iterable[Claim]]
 class Result:
     """What came of one invariant.
 
-    verdict is pass, fail, undecided, not offered, expected failure or unexpected pass; strengths
-    holds per dtype the least relative error that a decisive example would have shown, 0 where
+    verdict is pass, fail, remark, undecided, not offered, expected failure or unexpected pass;
+    strengths holds per dtype the least relative error that a decisive example would have shown, 0 where
     bits are compared;
     worst the largest error as a multiple of its radius; unflagged counts the undecided examples
     of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not
@@ -86,6 +88,9 @@ class _Tally:
     worst: float = 0.0
     failing: tuple[Case, Failure | None, str] | None = None
     allowed: Callable[[Case], float] = lambda case: 1.0
+    edge: Callable[[Case], str] = lambda case: ""
+    remark: tuple[Case, Outcome, str] | None = None
+    refused: str = ""
     deaths: int = 0
     waited: float = 0.0
 
@@ -98,6 +103,12 @@ class _Tally:
         try:
             outcome = judge(step(self.target))
         except Misbehaved as error:
+            if self.edge(case) and not isinstance(error, Died):
+                if isinstance(error, Raised):  # a clear error is a refusal there
+                    self.refused = self.refused or str(error)
+                else:
+                    self._remark(case, Outcome(np.inf), str(error))
+                return Outcome(), False
             self.failing = (case, None, str(error))
             if isinstance(error, Died):
                 self.deaths, self.waited = self.deaths + 1, self.waited + error.waited
@@ -105,9 +116,17 @@ class _Tally:
                     raise _Enough from error
             raise _Violated from error
         if outcome.failure is not None and outcome.worst > self.allowed(case):
+            if self.edge(case):
+                self._remark(case, outcome, "")
+                return Outcome(), False
             self.failing = (case, outcome.failure, "")
             raise _Violated
         return outcome, self.failing is None and _seen(self.plant, step)
+
+    def _remark(self, case: Case, outcome: Outcome, message: str) -> None:
+        """Keep the smallest deviation at an edge."""
+        if self.remark is None or case.x.size < self.remark[0].x.size:
+            self.remark = case, outcome, message
 
     def end(self, judged: tuple[Outcome, bool], case: Case) -> None:
         """Count an example that passed."""
@@ -156,6 +175,7 @@ def run_invariant(
     tick: Callable[[], None] = lambda: None,
     allowed: Callable[[Case], float] = lambda case: 1.0,
     database: ExampleDatabase | None = None,
+    strict: bool = True,
 ) -> Result:
     """Exercise one invariant on a target and return its verdict.
 
@@ -168,12 +188,17 @@ def run_invariant(
         tick: called after each example.
         allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
         database: where failing examples are kept; those that it holds are tried first.
+        strict: whether a deviation at an edge fails; else it is a remark.
     """
+    broken = [need for need in invariant.needs if need in target.broken]
+    if broken:
+        return Result(invariant, "fail", worst=np.inf, message=target.broken[broken[0]])
     missing = [need for need in invariant.needs if need not in target.offers]
     if missing:
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
-    tally = _Tally(target, planted_error(invariant, target), tick, allowed=allowed)
+    at_edge = (lambda case: "") if strict else partial(edge, invariant.name)
+    tally = _Tally(target, planted_error(invariant, target), tick, allowed=allowed, edge=at_edge)
     phases = (Phase.reuse, Phase.generate, Phase.shrink)
     options = settings(
         max_examples=example_count(invariant, examples),
@@ -194,6 +219,10 @@ def run_invariant(
                 exercise(tally, invariant, options, number)
         except (_Violated, _Enough, Flaky) as error:
             return _failed(tally, invariant, error)
+    if tally.remark is not None:
+        return _remarked(tally, invariant, *tally.remark)
+    if not tally.decisive and tally.refused:
+        return Result(invariant, "not offered", message=tally.refused)
     return Result(
         invariant,
         "pass" if tally.decisive else "undecided",
@@ -247,6 +276,24 @@ def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: i
         tally.target, begin, lambda case, step: judged.append(tally.part(case, step)), end
     )
     run_state_machine_as_test(seed(number)(sequence), settings=options)
+
+
+def _remarked(
+    tally: _Tally, invariant: Invariant, case: Case, outcome: Outcome, message: str
+) -> Result:
+    return Result(
+        invariant,
+        "remark",
+        tally.examples,
+        tally.decisive,
+        tally.undecided,
+        tally.unflagged,
+        tally.strengths,
+        outcome.worst,
+        outcome.failure,
+        message or edge(invariant.name, case),
+        case,
+    )
 
 
 def _failed(tally: _Tally, invariant: Invariant, error: BaseException) -> Result:

@@ -93,7 +93,9 @@ def choices(
         "gamma": GAMMAS,
         "dy": GRADIENTS,
         "eps": EPSILONS if conventions.eps is None else (conventions.eps,),
-        "momentum": MOMENTA,
+        "momentum": (
+            MOMENTA if conventions.fixed_momentum is None else (conventions.fixed_momentum,)
+        ),
         "option": range(1024),
         "affine": (
             (True,) if inputs.affine or "no affine" not in offers else (False,) if bare else mostly

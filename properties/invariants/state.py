@@ -44,7 +44,7 @@ def wanted_after(cases: Iterable[Case]) -> tuple[Wanted, Wanted]:
     return state
 
 
-@invariant("momentum_swapped", inputs="tracked")
+@invariant("momentum_swapped", "running statistics", inputs="tracked")
 def running_statistics_follow_the_closed_form(target: Target, case: Case) -> Iterable[Claim]:
     """After several different batches the running statistics are the stated averages.
 
@@ -111,7 +111,7 @@ def inference_changes_nothing(target: Target, case: Case) -> Iterable[Claim]:
             yield same_bits(f"{name} after inference", after, before)
 
 
-@invariant("running_mean_adds_up", inputs="tracked")
+@invariant("running_mean_adds_up", "running statistics", inputs="tracked")
 def running_statistics_stay_in_the_hull(target: Target, case: Case) -> Iterable[Claim]:
     """The running statistics lie between their start and the statistics of the batches.
 
@@ -181,6 +181,8 @@ def one_value_per_channel_gives_beta(target: Target, case: Case) -> Iterable[Cla
     yield agrees("y", case, result.y, expected.output(case))
     if case.running_mean is None or result.running_mean is None or result.running_var is None:
         return
+    if "running statistics" not in target.offers:
+        return
     mean, var = expected.running(case, *initial(case))
     yield from parameter_agrees("running_mean", result.running_mean, mean)
     got = result.running_var.astype(np.float64).reshape(1, -1)
@@ -203,8 +205,8 @@ def empty_batch_leaves_the_state(target: Target, case: Case) -> Iterable[Claim]:
     if "backward_train" in target.offers and case.gamma is not None:
         back = contract.backward(target, case.dy, result.saved, case.gamma)
         for name, got in (("dgamma", back.dgamma), ("dbeta", back.dbeta)):
-            assert got is not None
-            yield same_bits(name, np.abs(got), np.zeros_like(got))
+            if got is not None:
+                yield same_bits(name, np.abs(got), np.zeros_like(got))
 
 
 @invariant("running_variance_starts_at_zero", "initial_state")

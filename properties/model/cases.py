@@ -356,4 +356,6 @@ def build(r: Recipe, conventions: Conventions) -> Case:
     var = (_whole(share[4], 1, 1 + reach) / 4.0).astype(state) if r.tracked else None
     x = np.ascontiguousarray(conventions.shaped(x, shape))
     dy = np.ascontiguousarray(conventions.shaped(dy, shape))
-    return Case(r, conventions, x, dy, gamma, beta, mean, var, eps, r.momentum)
+    fixed = conventions.fixed_momentum
+    momentum = r.momentum if fixed is None else fixed
+    return Case(r, conventions, x, dy, gamma, beta, mean, var, eps, momentum)

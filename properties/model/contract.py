@@ -46,6 +46,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "statistics": ("per_channel", "per_activation"),
     "channel_axis": (1, -1),
     "accumulator": ("same", "float32", "float64"),
+    "halves": ("float32", "own"),
     "subnormals": ("kept", "flushed"),
 }
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -62,7 +63,12 @@ class Misbehaved(Exception):
 
 @dataclass(frozen=True)
 class Conventions:
-    """Where right implementations differ; design section 1."""
+    """Where right implementations differ.
+
+    eps and fixed_momentum are numbers where the code has them written in and ignores what is
+    passed; halves says what float16 and bfloat16 are computed in: their own precision only where
+    the code does not know of them, and answers in a wider dtype.
+    """
 
     momentum: str = "keep"
     running_var: str = "biased"
@@ -72,6 +78,8 @@ class Conventions:
     dtypes: tuple[str, ...] = ("float32", "float64")
     accumulator: str = "same"
     eps: float | None = None
+    fixed_momentum: float | None = None
+    halves: str = "float32"
     subnormals: str = "kept"
 
     def rows(self, a: Array) -> Array:
@@ -123,6 +131,11 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
             raise TargetError(
                 f"CONVENTIONS['eps']={value!r} of target={spec}: expected a number >= 0"
             )
+        if key == "fixed_momentum" and not (isinstance(value, Real) and 0 <= float(value) <= 1):
+            raise TargetError(
+                f"CONVENTIONS['fixed_momentum']={value!r} of target={spec}: "
+                "expected a number from 0 to 1"
+            )
         stated[key] = value
     return stated
 
@@ -142,7 +155,9 @@ class Target:
     """A batch norm under test.
 
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
-    "no running statistics", "empty batch" and "one value"; refused says why something is missing.
+    "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
+    batch" and "one value"; refused says why something is missing; broken holds what a function
+    that exists did in its first plain call where that was a failure; remarks, what was noticed.
     """
 
     spec: str
@@ -150,6 +165,8 @@ class Target:
     conventions: Conventions = field(default_factory=Conventions)
     offers: frozenset[str] = frozenset()
     refused: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,7 +260,11 @@ def _array(name: str, what: str, value: Any, shape: tuple[int, ...]) -> Array:
     return value
 
 
-def _optional(name: str, what: str, value: Any, like: Array | None) -> Array | None:
+def _state(target: Target, what: str, value: Any, like: Array | None) -> Array | None:
+    """Return a new running statistic; None where the target has none to give."""
+    name = "forward_train"
+    if value is None and like is not None and "running statistics" not in target.offers:
+        return like.copy()  # as if it had come back as it was
     if like is None:
         if value is not None:
             raise Misbehaved(
@@ -275,8 +296,8 @@ def train(
     assert given[0] is not None
     result = _parts(name, call(target, name, *given, eps=eps, momentum=momentum), 4)
     y = _inward(target, _array(name, "y", result[0], given[0].shape))
-    mean = _optional(name, "running_mean", result[1], running_mean)
-    var = _optional(name, "running_var", result[2], running_var)
+    mean = _state(target, "running_mean", result[1], running_mean)
+    var = _state(target, "running_var", result[2], running_var)
     return Trained(y, mean, var, result[3])
 
 
@@ -299,7 +320,10 @@ def evaluate(
         for a in (gamma, beta, running_mean, running_var)
     ]
     assert given[0] is not None
-    result = _parts(name, call(target, name, *given, eps=eps), 2)
+    returned = call(target, name, *given, eps=eps)
+    if isinstance(returned, np.ndarray) and returned.shape == given[0].shape:
+        returned = returned, None  # y alone: there is nothing to go back with
+    result = _parts(name, returned, 2)
     return _inward(target, _array(name, "y", result[0], given[0].shape)), result[1]
 
 
@@ -318,9 +342,20 @@ def backward(
     assert given is not None
     result = _parts(name, call(target, name, given, saved), 3)
     dx = _inward(target, _array(name, "dx", result[0], given.shape))
-    dgamma = None if gamma is None else _array(name, "dgamma", result[1], gamma.shape)
-    dbeta = None if gamma is None else _array(name, "dbeta", result[2], gamma.shape)
+    dgamma, dbeta = (
+        _parameter_gradient(target, name, what, value, gamma)
+        for what, value in zip(("dgamma", "dbeta"), result[1:], strict=True)
+    )
     return Gradients(dx, dgamma, dbeta)
+
+
+def _parameter_gradient(
+    target: Target, name: str, what: str, value: Any, gamma: Array | None
+) -> Array | None:
+    """Return dgamma or dbeta; None without gamma, or where the target never gives it."""
+    if gamma is None or (value is None and what not in target.offers):
+        return None
+    return _array(name, what, value, gamma.shape)
 
 
 def double_backward(

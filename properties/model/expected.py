@@ -38,10 +38,9 @@ def row(a: Array | None, like: Array, fill: float) -> Array:
 def precision_of(case: Case, *, state: bool = False, pairwise: bool = False) -> Precision:
     """Return the precision of the case's dtype, or of its running statistics."""
     c = case.conventions
-    dtype = (
-        "float32" if state and case.recipe.dtype in ("float16", "bfloat16") else case.recipe.dtype
-    )
-    return precision(dtype, c.accumulator, c.subnormals, pairwise)
+    wide = state and c.halves == "float32" and case.recipe.dtype in ("float16", "bfloat16")
+    dtype = "float32" if wide else case.recipe.dtype
+    return precision(dtype, c.accumulator, c.subnormals, pairwise, c.halves)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ LAYOUTS: dict[str, Callable[[Array], Any]] = {
 }
 
 
+def layouts_of(option: int) -> tuple[str, str]:
+    """Return the layouts of x and of dy that this option of a recipe stands for."""
+    names = list(LAYOUTS)
+    return names[option % len(names)], names[option // len(names) % len(names)]
+
+
 def arrange(a: Array, layout: str) -> Array:
     """Return the numbers of a in this layout; 'broadcast' repeats the first sample instead."""
     arranged: Array = LAYOUTS[layout](a)

@@ -10,6 +10,7 @@ WORSE, BETTER, CHANGED = "worse", "better", "changed"
 _RANK = {  # how bad a verdict is; a pass that is unexpected is no fault of the implementation
     "pass": 0,
     "unexpected pass": 0,
+    "remark": 1,
     "expected failure": 1,
     "undecided": 2,
     "not offered": 2,

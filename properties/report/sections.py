@@ -26,7 +26,15 @@ def _heads(first: str, targets: Sequence[TargetResults]) -> list[Cell]:
 
 def overview(targets: Sequence[TargetResults]) -> Table:
     """Return a line per target: what it is, its version, its verdict and how many of each."""
-    counted = ("pass", "fail", "expected failure", "undecided", "not offered", "not reached")
+    counted = (
+        "pass",
+        "fail",
+        "remark",
+        "expected failure",
+        "undecided",
+        "not offered",
+        "not reached",
+    )
     heads = plain("target", "verdict", *counted, "version", "what it is", "remarks")
     rows = []
     for t in targets:

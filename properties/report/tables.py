@@ -42,6 +42,7 @@ SIGNS = {
     "pass": "✓",
     "fail": "✗",
     "expected failure": "≈",
+    "remark": "·",
     "unexpected pass": "!",
     "undecided": "?",
     "not offered": "-",
@@ -51,6 +52,7 @@ SIGNS = {
 MEANS = {
     "pass": "holds in every example",
     "fail": "a counterexample was found",
+    "remark": "a deviation on inputs that an author may declare out of scope",
     "expected failure": "a deviation that is registered with reason and link was seen",
     "unexpected pass": "a registered deviation was not seen",
     "undecided": "no example would have shown the planted error",

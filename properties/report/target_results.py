@@ -10,7 +10,15 @@ from .environments import Place
 from .gather import status_file
 from .stages import LESS, STAGES, Plan, content, file_of
 
-ORDER = ("fail", "unexpected pass", "expected failure", "undecided", "pass", "not offered")
+ORDER = (
+    "fail",
+    "unexpected pass",
+    "expected failure",
+    "undecided",
+    "remark",
+    "pass",
+    "not offered",
+)
 NOT_REACHED = "not reached"
 
 

@@ -29,6 +29,7 @@ class Options:
         seed: the same seed draws the same examples.
         database: where examples are shared, as `database.opened` reads it; empty is nowhere.
         database_option: how the user gave it, for complaints.
+        strict: whether a deviation at an edge fails; else it is a remark.
     """
 
     spec: Any
@@ -37,6 +38,7 @@ class Options:
     seed: int = 0
     database: str = ""
     database_option: str = "--database"
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Session:
             examples=self.options.examples if examples is None else examples,
             seed_number=self.options.seed,
             database=self.database,
+            strict=self.options.strict,
             tick=tick,
         )
 

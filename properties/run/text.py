@@ -132,7 +132,15 @@ def exit_status(results: Sequence[Result]) -> int:
 
 def summary(results: Sequence[Result]) -> str:
     """Return the counts of the verdicts in one line."""
-    order = ("pass", "fail", "undecided", "expected failure", "unexpected pass", "not offered")
+    order = (
+        "pass",
+        "fail",
+        "remark",
+        "undecided",
+        "expected failure",
+        "unexpected pass",
+        "not offered",
+    )
     counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in order}
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
 

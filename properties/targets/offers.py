@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,9 @@ def probed(
     spec: str, functions: Mapping[str, Callable[..., Any]], stated: Mapping[str, Any]
 ) -> Target:
     """Return the target that these functions make, with its conventions and what it offers."""
-    eps_fixed = isinstance(stated.get("eps"), str) and stated["eps"] == "fixed"
-    known = stated_conventions({k: stated[k] for k in stated if k != "eps" or not eps_fixed}, spec)
+    eps = stated.get("eps")
+    how = eps if eps in ("fixed", "passed") else ""  # what an adapter knows of it
+    known = stated_conventions({k: stated[k] for k in stated if k != "eps" or not how}, spec)
     if "bfloat16" in known.get("dtypes", ()) and "bfloat16" not in _installed_dtypes():
         raise TargetError(
             f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
@@ -47,25 +48,50 @@ def probed(
     first = _first_call(target, "dtypes" in known)
     refused: dict[str, str] = {}
     target = _axes(target, first, known)
-    ranks = _ranks(target, first, refused, "ndim" in known)
+    remarks: list[str] = []
+    ranks = _ranks(target, first, refused, remarks, "ndim" in known)
+    if ranks == [2] and "channel_axis" not in known:
+        target = replace(target, conventions=replace(target.conventions, channel_axis=1))
     dtypes = _dtypes(target, first, refused, "dtypes" in known)
     conventions = replace(target.conventions, ndim=tuple(ranks), dtypes=tuple(dtypes))
     target = replace(target, conventions=conventions)
     offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
-    offers |= set(_capabilities(target, dtypes[0], first[1], refused))
-    target = replace(target, offers=frozenset(offers), refused=refused)
-    found: dict[str, Any] = {**_averages(target, dtypes[0], first[1])}
-    if not eps_fixed and conventions.eps is None:
+    broken: dict[str, str] = {}
+    offers |= set(_capabilities(target, dtypes[0], first[1], refused, broken))
+    target = replace(target, refused=refused, broken=broken)
+    averages = _averages(target, dtypes, first[1])
+    if averages is None:
+        refused["running statistics"] = "they come back as they came, and nothing reads them"
+    else:
+        offers |= {"running statistics"}
+    target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
+    found: dict[str, Any] = averages or {}
+    if how == "fixed":
+        found["eps"] = _fixed_eps(target, dtypes, first[1])
+    elif not how and conventions.eps is None:
+        found["eps"] = _written_eps(target, dtypes, first[1])
+    if found.get("eps", conventions.eps) is None:
         target = replace(target, offers=target.offers | {"eps"})
     else:
         refused["eps"] = "it is fixed"
-    if eps_fixed:
-        found["eps"] = _fixed_eps(target, dtypes, first[1])
+    if any(_answers_wider(target, name, first[1]) for name in dtypes if name in _HALVES):
+        found["halves"] = "own"
     if "float32" in dtypes:
         found["subnormals"] = _subnormals(target, first[1])
     return replace(
         target, conventions=replace(conventions, **{**found, **known, **_own(conventions)})
     )
+
+
+_HALVES = ("float16", "bfloat16")
+
+
+def _answers_wider(target: Target, dtype: str, rank: int) -> bool:
+    """Return whether some result of training has a wider dtype than x: NumPy's promotion."""
+    try:
+        return _call(target, dtype, rank).y.dtype.itemsize > dtype_of(dtype).itemsize
+    except Misbehaved:
+        return False
 
 
 def _own(conventions: Conventions) -> dict[str, Any]:
@@ -97,12 +123,15 @@ def _call(target: Target, dtype: str, rank: int, n: int = 4) -> Trained:
 
 
 def _wrong_dtype(result: Trained, dtype: str) -> str | None:
-    """Return what is wrong with the dtypes of a result, if anything."""
-    if result.y.dtype != dtype_of(dtype):
+    """Return what is wrong with the dtypes of a result, if anything.
+
+    A wider one is no reason not to judge the numbers: an invariant of its own holds the dtype.
+    """
+    if result.y.dtype.itemsize < dtype_of(dtype).itemsize:
         return f"forward_train returned y of dtype {result.y.dtype} for x of {dtype}"
     for name in ("running_mean", "running_var"):
         a = getattr(result, name)
-        if a is not None and a.dtype != state_dtype(dtype):
+        if a is not None and a.dtype.itemsize < state_dtype(dtype).itemsize:
             return (
                 f"forward_train returned {name} of dtype {a.dtype}: expected {state_dtype(dtype)}"
             )
@@ -188,15 +217,79 @@ def _tried(call: Callable[[], Any], name: str, refused: dict[str, str]) -> bool:
 
 
 def _ranks(
-    target: Target, first: tuple[str, int], refused: dict[str, str], stated: bool
+    target: Target,
+    first: tuple[str, int],
+    refused: dict[str, str],
+    remarks: list[str],
+    stated: bool,
 ) -> list[int]:
+    """Return the ranks that the target means to take.
+
+    Code for two dimensions often lets more through by broadcasting. What fits no convention there
+    is not offered, with a remark; what fits one is, whatever else is wrong with it.
+    """
     if stated:
         return list(target.conventions.ndim)
     dtype, known = first
-    return [
-        r for r in RANKS
-        if r == known or _tried(partial(_call, target, dtype, r), f"rank {r}", refused)
-    ]  # fmt: skip
+    found = []
+    for rank in RANKS:
+        if rank == known:
+            found.append(rank)
+            continue
+        lifted = False
+        try:
+            result = _call(target, dtype, rank)
+            # statistics of each place alone, gamma along the last axis: what NumPy broadcasts
+            axis = target.conventions.channel_axis
+            lifted = rank > 2 and axis == -1 and _centered_by_place(target, dtype, rank, result.y)
+            fits = not lifted
+        except Died:
+            fits = True  # a crash is no refusal: the invariants show it, with its input
+        except Raised as error:
+            refused[f"rank {rank}"] = str(error)
+            continue
+        except Misbehaved as error:
+            refused[f"rank {rank}"] = str(error)
+            fits = _fits_some(target, dtype, rank)
+        if fits:
+            refused.pop(f"rank {rank}", None)
+            found.append(rank)
+        else:
+            why = "normalizes each place by itself" if lifted else "returns nonsense"
+            text = f"it takes {rank}-D input without an error and {why}: refuse it"
+            refused.setdefault(f"rank {rank}", text)
+            remarks.append(text)
+    return found
+
+
+def _centered_by_place(target: Target, dtype: str, rank: int, y: Array) -> bool:
+    """Return whether the mean of y over the samples is beta at every place and channel."""
+    _, (_, beta, _, _) = _plain(target.conventions, dtype, rank)
+    if target.conventions.statistics == "per_activation":
+        return False
+    wanted = beta.astype(np.float64).reshape(-1, *(1,) * (rank - 2))
+    return bool(np.abs(y.astype(np.float64).mean(axis=0) - wanted).max() < _NEAR[dtype])
+
+
+_NEAR = {"float64": 1e-6, "float32": 1e-3, "float16": 0.1, "bfloat16": 0.5}
+
+
+def _fits_some(target: Target, dtype: str, rank: int) -> bool:
+    """Return whether y alone is normalized per channel or per place where other results misfit."""
+    plain = replace(target, conventions=replace(target.conventions, channel_axis=1))
+    x, state = _plain(plain.conventions, dtype, rank)
+    try:
+        result = contract.call(plain, "forward_train", x, *state, eps=_EPS, momentum=_MOMENTUM)
+        y = np.asarray(result[0], np.float64)
+    except KeyboardInterrupt:
+        raise
+    except Exception:
+        return False
+    if y.shape != x.shape:
+        return False
+    rows = plain.conventions.rows(y)
+    per_channel = np.abs(rows.mean(axis=0) - state[1]).max() < _NEAR[dtype]
+    return bool(per_channel) or _centered_by_place(plain, dtype, rank, y)
 
 
 def _dtypes(
@@ -219,8 +312,13 @@ def _dtypes(
     return found
 
 
-def _capabilities(target: Target, dtype: str, rank: int, refused: dict[str, str]) -> Iterator[str]:
-    """Yield the functions and the special inputs that go through on plain data."""
+def _capabilities(
+    target: Target, dtype: str, rank: int, refused: dict[str, str], broken: dict[str, str]
+) -> Iterator[str]:
+    """Yield the functions and the special inputs that go through on plain data.
+
+    A function that exists and fails there, other than by a clear refusal, is broken.
+    """
     x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
     options: dict[str, Any] = {"eps": _EPS, "momentum": _MOMENTUM}
 
@@ -254,8 +352,20 @@ def _capabilities(target: Target, dtype: str, rank: int, refused: dict[str, str]
         "fold": lambda: contract.fold(target, weight, None, gamma, beta, mean, var, eps=_EPS),
     }
     for name, attempt in attempts.items():
-        if name in target.functions and _tried(attempt, name, refused):
+        if name not in target.functions:
+            continue
+        if _tried(attempt, name, refused):
             yield name
+        elif not _is_refusal(refused[name]):
+            broken[name] = refused[name]
+    if "backward_train" in target.functions and "backward_train" not in refused:
+        with contextlib.suppress(Misbehaved):
+            back = contract.backward(target, x, saved(), gamma)
+            for name in ("dgamma", "dbeta"):
+                if getattr(back, name) is None:
+                    refused[name] = "backward_train returns None for it: not checked"
+                else:
+                    yield name
     inputs: dict[str, Callable[[], Any]] = {
         "no affine": lambda: train(x, None, None, mean, var),
         "no running statistics": lambda: train(x, gamma, beta, None, None),
@@ -267,24 +377,49 @@ def _capabilities(target: Target, dtype: str, rank: int, refused: dict[str, str]
             yield name
 
 
+_REFUSALS = ("NotImplementedError", "not implemented", "not supported", "unsupported", "only")
+
+
+def _is_refusal(text: str) -> bool:
+    """Return whether an error says that something is not there, not that it went wrong."""
+    return any(word in text for word in _REFUSALS) and "unsupported operand" not in text
+
+
 def _second(target: Target, x: Array, gamma: Array, saved: Any) -> Any:
     if "backward_train" in target.functions:
         contract.backward(target, x, saved, gamma)
     return contract.double_backward(target, x, gamma, gamma, x, saved)
 
 
-def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
-    """Return the direction of momentum and the divisor of the running variance."""
+def _averages(target: Target, dtypes: list[str], rank: int) -> dict[str, Any] | None:
+    """Return the direction of momentum, its number if it is written in, and the divisor.
+
+    None if there are no running statistics: what came in goes out, and nothing reads them.
+    """
+    dtype = "float64" if "float64" in dtypes else dtypes[0]
     x, (gamma, beta, mean, var) = _plain(target.conventions, dtype, rank)
     rows = target.conventions.rows(x).astype(np.float64)
     n = rows.shape[0]
     try:
-        result = contract.train(target, x, gamma, beta, mean, var, eps=_EPS, momentum=_MOMENTUM)
+        result, other = (
+            contract.train(target, x, gamma, beta, mean, var, eps=_EPS, momentum=m)
+            for m in (_MOMENTUM, 1 - _MOMENTUM)
+        )
     except Misbehaved:
         return {}  # a call like it went through before: the invariants will tell
-    if result.running_mean is None or result.running_var is None:
+    if result.running_mean is None or result.running_var is None or other.running_mean is None:
         return {}
     new_mean, new_var = (a.astype(np.float64) for a in (result.running_mean, result.running_var))
+    if np.array_equal(new_mean, mean) and np.array_equal(new_var, var):
+        return {} if "forward_eval" in target.functions else None
+    written = None
+    if np.array_equal(result.running_mean, other.running_mean):
+        with np.errstate(all="ignore"):
+            batch = rows.mean(axis=0)
+            keeps = (new_mean - batch) / (mean - batch)
+        spread = float(np.ptp(keeps))
+        if np.isfinite(spread) and spread < _NEAR[dtype] and 0.01 < keeps.mean() < 0.9999:
+            written = float(f"{keeps.mean():.{9 if dtype == 'float64' else 4}g}")
 
     def miss(keep: float, divisor: int) -> tuple[float, float]:
         batch_var = ((rows - rows.mean(axis=0)) ** 2).sum(axis=0) / divisor
@@ -294,10 +429,31 @@ def _averages(target: Target, dtype: str, rank: int) -> dict[str, str]:
             np.abs(new_var - wanted_var).max()
         )
 
+    if written is not None:
+        divisor = "biased" if miss(written, n)[1] <= miss(written, n - 1)[1] else "unbiased"
+        return {"momentum": "keep", "running_var": divisor, "fixed_momentum": written}
     momentum = "keep" if miss(_MOMENTUM, n)[0] <= miss(1 - _MOMENTUM, n)[0] else "update"
     keep = _MOMENTUM if momentum == "keep" else 1 - _MOMENTUM
     divisor = "biased" if miss(keep, n)[1] <= miss(keep, n - 1)[1] else "unbiased"
     return {"momentum": momentum, "running_var": divisor}
+
+
+def _written_eps(target: Target, dtypes: list[str], rank: int) -> float | None:
+    """Return the eps that is written into the code where the argument changes nothing, else None.
+
+    An eps of 0 is none: who ignores it divides by zero on a constant channel.
+    """
+    dtype = "float64" if "float64" in dtypes else dtypes[0]
+    x, state = _plain(target.conventions, dtype, rank)
+    try:
+        one, two = (
+            contract.train(target, x, *state, eps=eps, momentum=_MOMENTUM).y for eps in (0.5, 4.0)
+        )
+        if one.tobytes() != two.tobytes():
+            return None
+        return _fixed_eps(target, dtypes, rank) or None
+    except (Misbehaved, TargetError):
+        return None
 
 
 def _fixed_eps(target: Target, dtypes: list[str], rank: int) -> float:
