@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from ..corpus.failures import entry
 from ..corpus.files import remember
@@ -17,7 +16,9 @@ from ..engine.database import absolute
 from ..engine.exercise import Result
 from ..invariants import INVARIANTS
 from ..model.contract import TargetError
+from ..run.diagnosis import Cause
 from ..run.jobs import spread
+from ..run.screen import heading, screen
 from ..run.session import Options, Session, session
 from ..run.text import (
     conventions_text,
@@ -39,19 +40,23 @@ SWEEP = 5  # examples of each invariant that -x shows first: they kill nine of t
 
 def run(args: argparse.Namespace) -> int:
     """Run the invariants; the exit status is that of the README."""
-    unknown = [name for name in args.only if name not in INVARIANTS]
-    if unknown:
-        return complain(f"--only={unknown[0]}: no such invariant{_nearest(unknown[0])}")
+    for option, given in (("--only", args.only), ("--skip", args.skip)):
+        unknown = [name for name in given if name not in INVARIANTS]
+        if unknown:
+            return complain(f"{option}={unknown[0]}: no such invariant{_nearest(unknown[0])}")
     if wrong := unwritable(args.json):
         return complain(wrong)
     limits = Limits(args.timeout, args.memory, args.in_process)
     seed = secrets.randbelow(2**32) if args.seed is None else args.seed
-    options = Options(args.target, limits, args.examples, seed, args.database)
-    names = [name for name in INVARIANTS if not args.only or name in args.only]
+    options = Options(args.target, limits, args.examples, seed, args.database, strict=args.strict)
+    chosen = [name for name in INVARIANTS if not args.only or name in args.only]
+    names = [name for name in chosen if name not in args.skip]
+    if not names:
+        return complain("--skip: it leaves no invariant; expected fewer names")
     with terminable(), ExitStack() as stack:
         try:
             held = stack.enter_context(session(options))
-            return _Run(held, names, args.exitfirst, args.jobs, args.json).all()
+            return _Run(held, names, args).all()
         except TargetError as error:
             return complain(str(error))
         except KeyboardInterrupt as stop:
@@ -73,11 +78,10 @@ def _report_killed_runs() -> None:
 class _Run:
     """Results as they come, and what is known when the run is cut short."""
 
-    def __init__(
-        self, held: Session, names: list[str], exitfirst: bool, jobs: int, out: Path | None
-    ) -> None:
-        self.session, self.names, self.exitfirst = held, names, exitfirst
-        self.jobs, self.out = jobs, out
+    def __init__(self, held: Session, names: list[str], args: argparse.Namespace) -> None:
+        self.session, self.names, self.exitfirst = held, names, args.exitfirst
+        self.jobs, self.out, self.skipped = args.jobs, args.json, args.skip
+        self.verbose = args.verbose
         self.target, self.options = held.target, held.options
         self.where = absolute(held.options.database)
         self.examples = held.options.examples
@@ -89,8 +93,11 @@ class _Run:
         isolated = needs_process(self.options.spec, self.options.limits)
         if isolated:
             _report_killed_runs()
-        print(conventions_text(self.target))
-        print(f"seed {self.options.seed}\n{header(self.target)}", flush=True)
+        if self.verbose:
+            print(conventions_text(self.target))
+            print(f"seed {self.options.seed}\n{header(self.target)}", flush=True)
+        else:
+            print(heading(self.target, self.options.seed), flush=True)
         cut = 0
         try:
             self._each()
@@ -148,19 +155,45 @@ class _Run:
 
     def _show(self, result: Result) -> None:
         clear()
-        print(line(result, self.target), flush=True)
+        if self.verbose:
+            print(line(result, self.target), flush=True)
 
     def _finish(self, interrupted: bool) -> None:
         clear()
+        for name in self.skipped:
+            print(f"skipped: {name}")
         run = self.target, self.options.seed, self.examples, self.where
+        if not self.verbose:
+            early = "interrupted; so far " if interrupted else ""
+            if not early and self.done < len(self.names):
+                early = "stopped at the first failure; so far "
+            args = self.options.seed, self.examples, self.where
+            print(screen(self.target, self.results, self._causes(), *args, early=early), flush=True)
+            return
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:
                 print(f"\n{failure_text(result, *run)}")
-            elif result.verdict in ("unexpected pass", "undecided", "expected failure"):
+            elif result.verdict in (
+                "fail",
+                "remark",
+                "unexpected pass",
+                "undecided",
+                "expected failure",
+            ):
                 print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
         early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
         stopped = "interrupted; so far " if interrupted else early
         print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
+
+    def _causes(self) -> list[Cause]:
+        """Return what may be wrong where numbers are; nothing where the target cannot be asked."""
+        if not any(r.verdict == "fail" and r.failure is not None for r in self.results):
+            return []
+        show("looking for the cause")
+        try:
+            return self.session.causes
+        finally:
+            clear()
 
     def _remember(self) -> None:
         """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from ..invariants import Invariant
 from ..invariants.levels import edge
 from ..model.cases import Case
-from ..model.contract import Array, Died, Misbehaved, Raised, Target
+from ..model.contract import Died, Misbehaved, Raised, Target
 from ..model.verdict import Claim, Failure, Outcome, judge
 from ..plants.planted import PLANTED
 from ..plants.textbook import implementation
@@ -34,8 +34,8 @@ class Result:
     """What came of one invariant.
 
     verdict is pass, fail, remark, undecided, not offered, expected failure or unexpected pass;
-    strengths holds per dtype the least relative error that a decisive example would have shown, 0 where
-    bits are compared;
+    strengths holds per dtype the least relative error that a decisive example would have shown, 0
+    where bits are compared;
     worst the largest error as a multiple of its radius; unflagged counts the undecided examples
     of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not
     all.
@@ -52,7 +52,6 @@ class Result:
     failure: Failure | None = None
     message: str = ""
     case: Case | None = None
-    likely: str = ""
     where: str = ""
 
     @property
@@ -313,39 +312,7 @@ def _failed(tally: _Tally, invariant: Invariant, error: BaseException) -> Result
         failure,
         message,
         case,
-        _likely(tally.target, invariant, case) if failure else "",
     )
-
-
-def _deviation(claim: Claim) -> Array:
-    """Return got - want, zero where both are the same infinity."""
-    got, want = np.asarray(claim.got, np.float64), np.asarray(claim.want, np.float64)
-    with np.errstate(all="ignore"):
-        return np.where(got == want, 0.0, got - want)
-
-
-def _likely(target: Target, invariant: Invariant, case: Case) -> str:
-    """Return the planted errors that deviate on this case as the target does."""
-    if invariant.inputs == "sequence":
-        return ""
-    try:
-        got = judge(invariant.check(target, case)).claims
-    except Misbehaved:
-        return ""
-    names = []
-    for name, pieces in PLANTED.items():
-        plant = implementation(pieces, target.conventions, name, exact=True)
-        try:
-            outcome = judge(invariant.check(plant, case))
-        except Misbehaved:
-            continue
-        same = [
-            replace(theirs, got=_deviation(theirs), want=_deviation(ours), bits=False)
-            for theirs, ours in zip(outcome.claims, got, strict=False)
-        ]
-        if outcome.failure and judge(same).failure is None:
-            names.append(name)
-    return ", ".join(names[:3])
 
 
 def count_numbers(result: Result) -> int:

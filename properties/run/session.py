@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hypothesis.database import ExampleDatabase
@@ -15,6 +17,7 @@ from ..model.contract import Target
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
 from . import expectations
+from .diagnosis import Cause, causes
 from .expectations import Expectation
 
 
@@ -49,6 +52,13 @@ class Session:
     target: Target
     registry: tuple[Expectation, ...]
     database: ExampleDatabase | None
+
+    @cached_property
+    def causes(self) -> list[Cause]:
+        """What reproduces the target on fresh batches, worked out when first asked for."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return causes(self.target)
 
     def results(
         self,

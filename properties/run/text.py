@@ -64,6 +64,13 @@ def _ulp(failure: Failure, dtype: str) -> float:
     return failure.error / (spacing * (2.0**16 if dtype == "bfloat16" else 1.0))
 
 
+def _size(failure: Failure, ulp: float) -> str:
+    """Return the error as a share of what was wanted; in ulp where it is small enough for that."""
+    share = failure.error / abs(failure.want) if failure.want else np.inf
+    whole = f"{share:.2g} of what was wanted, " if 1e-6 < share < np.inf else ""
+    return whole + (f"{ulp:.3g} ulp and " if ulp < 1000 else "")
+
+
 def failure_text(
     result: Result, target: Target, seed: int, examples: int, database: str = ""
 ) -> str:
@@ -80,13 +87,11 @@ def failure_text(
             f"  at      {failure.quantity}[{place}]  (value, channel)",
             f"  got     {failure.got!r}",
             f"  wanted  {failure.want!r}",
-            f"  error   {failure.error:.3g}, which is {ulp:.3g} ulp and {result.worst:.3g} times "
-            f"the allowed {failure.radius:.3g}",
+            f"  error   {failure.error:.3g}, which is {_size(failure, ulp)}"
+            f"{result.worst:.3g} times the allowed {failure.radius:.3g}",
         ]
     if result.message:
         lines.append(f"  because {result.message}")
-    if result.likely:
-        lines.append(f"  likely  {result.likely}")
     only = f"--only {result.invariant.name} --seed {seed} --examples {examples}"
     only += f" --database {shlex.quote(public(database))}" if database else ""
     lines.append(f"  again   bncheck run {shlex.quote(target.spec)} {only}")

@@ -39,9 +39,9 @@ def test_the_pages_have_the_three_ways() -> None:
 
 
 def test_numpy(bncheck: Callable[..., Any], tmp_path: Path) -> None:
-    """The NumPy function passes all that it offers, but for the empty batch."""
+    """The NumPy function passes all that it offers; its empty batch is a remark."""
     status, failed, passed = run(bncheck, tmp_path, "mine.py")
-    assert (status, failed) == (1, ["empty_batch_leaves_the_state"])
+    assert (status, failed) == (0, [])
     assert passed >= 15
 
 

@@ -16,6 +16,7 @@ import pytest
 import bn
 from properties.engine.exercise import Result, run_invariant
 from properties.invariants import INVARIANTS, backward, forward
+from properties.invariants.levels import EDGE
 from properties.model import contract
 from properties.model.contract import FUNCTIONS, Conventions, Target, TargetError
 from properties.plants.textbook import Functions, Pieces, implementation
@@ -60,8 +61,8 @@ def channels_last(functions: Functions) -> Functions:
     return {"forward_train": forward("forward_train"), "backward_train": back}
 
 
-def run(target: Target, name: str, examples: int = 20) -> Result:
-    return run_invariant(target, INVARIANTS[name], examples=examples, seed_number=1)
+def run(target: Target, name: str, examples: int = 20, *, strict: bool = True) -> Result:
+    return run_invariant(target, INVARIANTS[name], examples=examples, seed_number=1, strict=strict)
 
 
 # --- specs ---------------------------------------------------------------------------------------
@@ -212,7 +213,8 @@ def test_the_class_of_the_seed_is_understood(seed_layer: Target) -> None:
     assert conventions.eps == 1e-6
     assert conventions.statistics == "per_activation"
     assert conventions.ndim == (2, 4)
-    assert conventions.dtypes == ("float32", "float64")
+    assert conventions.dtypes == ("float32", "float64", "float16")
+    assert conventions.halves == "own", "it answers in float32 for float16, as NumPy promotes"
     assert (conventions.momentum, conventions.running_var) == ("keep", "biased")
 
 
@@ -223,8 +225,8 @@ def test_the_report_names_the_crash_of_the_seed_in_eval(
     path = saved("import numpy as np\n" + SEED.read_text(encoding="utf-8"))
     ran = bncheck("run", path, "--only", "inference_changes_nothing", "--examples", 5)
     text = "forward_eval raised NameError: name 'sc' is not defined"
-    assert f"\n  forward_eval FAILED its first plain call: {text}\n" in ran.out
-    assert f"inference_changes_nothing: forward_eval: {text}\n" in ran.out
+    assert ran.status == 1
+    assert f"\nFAIL: 1 finding, 1 of 1 invariants\n\n1. {text}\n" in ran.out
     assert "Traceback" not in ran.out + ran.err
 
 
@@ -238,7 +240,7 @@ TRAINING = [
 @pytest.mark.parametrize("name", [*TRAINING, "running_statistics_follow_the_closed_form"])
 def test_the_seed_passes_its_training_forward_and_backward(seed_layer: Target, name: str) -> None:
     """Every invariant of training that the class of the seed offers holds."""
-    result = run(seed_layer, name, 25)
+    result = run(seed_layer, name, 25, strict=False)
     allowed = {
         "output_follows_scale",
         "input_gradient_follows_scale",
@@ -246,6 +248,8 @@ def test_the_seed_passes_its_training_forward_and_backward(seed_layer: Target, n
     }
     if result.verdict == "not offered":
         assert name in allowed, result.message
+    elif result.verdict == "remark":
+        assert name in EDGE, result.message
     else:
         assert result.verdict == "pass", f"{result.verdict}: {result.message} {result.failure}"
 

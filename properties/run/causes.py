@@ -1,0 +1,197 @@
+"""The wrong batch norms that a diagnosis knows, each as a sentence with the usual fix."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reference import forms
+
+from ..bugs.catalogue import BODIES
+from ..model.contract import Array
+from ..plants.planted import PLANTED
+from ..plants.textbook import Functions, Pieces, root_of_sum
+
+Named = dict[str, Pieces]
+
+
+def _over_n_minus_1_in_output(x: Array, gamma: Any, beta: Any, mean: Array, rstd: Array) -> Array:
+    """Return y of the unbiased variance; the running variance stays as it is."""
+    xc, n = x - mean, x.shape[0]
+    square = (xc * xc).sum(axis=0, keepdims=True)
+    eps = 1 / (rstd * rstd) - square / n
+    return xc / np.sqrt(square / max(n - 1, 1) + eps) * gamma + beta
+
+
+def _gamma_ignored(functions: Functions) -> Functions:
+    """Take gamma for 1 everywhere, and give it no gradient."""
+
+    def forward(name: str) -> Any:
+        def wrong(x: Array, gamma: Any, *rest: Any, **options: Any) -> Any:
+            one = None if gamma is None else np.ones_like(gamma)
+            return functions[name](x, one, *rest, **options)
+
+        return wrong
+
+    def backward(name: str) -> Any:
+        def wrong(dy: Array, saved: Any) -> Any:
+            dx, dgamma, dbeta = functions[name](dy, saved)
+            return dx, None if dgamma is None else np.zeros_like(dgamma), dbeta
+
+        return wrong
+
+    names = ("forward_train", "forward_eval"), ("backward_train", "backward_eval")
+    wrong = {name: forward(name) for name in names[0]} | {name: backward(name) for name in names[1]}
+    return {**functions, **wrong}
+
+
+def _swapped(name: str, one: int, two: int) -> Pieces:
+    """Return the right pieces with two results of a function, or two of its arguments, swapped."""
+
+    def rewire(functions: Functions) -> Functions:
+        def wrong(*args: Any, **options: Any) -> Any:
+            found = list(functions[name](*args, **options))
+            found[one], found[two] = found[two], found[one]
+            return tuple(found)
+
+        return {**functions, name: wrong}
+
+    return Pieces(rewire=rewire)
+
+
+def _given_swapped(one: int, two: int) -> Pieces:
+    def rewire(functions: Functions) -> Functions:
+        def swap(name: str) -> Any:
+            def wrong(*args: Any, **options: Any) -> Any:
+                given = list(args)
+                given[one], given[two] = given[two], given[one]
+                return functions[name](*given, **options)
+
+            return wrong
+
+        return {**functions, **{name: swap(name) for name in ("forward_train", "forward_eval")}}
+
+    return Pieces(rewire=rewire)
+
+
+def _plus_one(functions: Functions) -> Functions:
+    def wrong(*args: Any, **options: Any) -> Any:
+        y, saved = functions["forward_eval"](*args, **options)
+        return y + 1, saved
+
+    return {**functions, "forward_eval": wrong}
+
+
+def _over_n_minus_1(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+    """Return dx whose variance path divides by n - 1."""
+    n, xhat = x.shape[0], (x - mean) * rstd
+    path = xhat * (dy * xhat).sum(axis=0, keepdims=True) / max(n - 1, 1)
+    return gamma * rstd * (dy - dy.mean(axis=0, keepdims=True) - path)
+
+
+def _factor_n(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+    return forms.input_gradient_means(dy, x, gamma, mean, rstd) * x.dtype.type(x.shape[0])
+
+
+def _no_paths(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Array:
+    return gamma * rstd * dy
+
+
+def _eps_added_to_xhat(functions: Functions) -> Functions:
+    """Add eps to xhat; the root before it has none."""
+
+    def wrong(x: Array, gamma: Any, beta: Any, *rest: Any, eps: float, **options: Any) -> Any:
+        y, *others = functions["forward_train"](x, gamma, beta, *rest, eps=eps, **options)
+        if gamma is None:
+            return y + eps, *others
+        shape = (1, -1, *(1,) * (x.ndim - 2)) if gamma.size == x.shape[1] else (1, *x.shape[1:])
+        return y + eps * gamma.reshape(shape), *others
+
+    return {**functions, "forward_train": wrong}
+
+
+EXTRA: Named = {
+    "gamma_ignored": Pieces(rewire=_gamma_ignored),
+    "output_over_n_minus_1": Pieces(output=_over_n_minus_1_in_output),
+    "eps_added_after_the_division": Pieces(
+        rstd=lambda var, eps: root_of_sum(var, 0 * eps), rewire=_eps_added_to_xhat
+    ),
+    "eps_missing_in_training": Pieces(rstd=lambda var, eps: root_of_sum(var, 0 * eps)),
+    "divides_by_the_variance": Pieces(rstd=lambda var, eps: 1 / (var + eps)),
+    "gamma_and_beta_swapped": _given_swapped(1, 2),
+    "running_results_swapped": _swapped("forward_train", 1, 2),
+    "parameter_gradients_swapped": _swapped("backward_train", 1, 2),
+    "running_variance_is_a_deviation": Pieces(
+        running_variance=lambda var, n, convention, eps: np.sqrt(var)
+    ),
+    "running_variance_is_a_reciprocal_root": Pieces(
+        running_variance=lambda var, n, convention, eps: root_of_sum(var, eps)
+    ),
+    "eval_output_plus_one": Pieces(rewire=_plus_one),
+    "eval_divides_by_the_variance": Pieces(eval_rstd=lambda var, eps: 1 / (var + eps)),
+    "variance_path_over_n_minus_1": Pieces(input_gradient=_over_n_minus_1),
+    "dx_without_any_path": Pieces(input_gradient=_no_paths),
+    "dx_is_n_times": Pieces(input_gradient=_factor_n),
+    "dgamma_is_a_mean": Pieces(
+        gamma_gradient=lambda dy, x, mean, rstd: (
+            forms.gamma_gradient_direct(dy, x, mean, rstd) / x.dtype.type(x.shape[0])
+        )
+    ),
+    "dgamma_of_raw_x": Pieces(
+        gamma_gradient=lambda dy, x, mean, rstd: (dy * x).sum(axis=0, keepdims=True)
+    ),
+}
+
+SENTENCES: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("causes.toml").read_text(encoding="utf-8")
+)
+
+OF_ONE_VALUE = ("unbiased_variance_is_unguarded",)  # what shows with one value per channel alone
+
+
+def singles() -> Named:
+    """Return the wrong batch norms that have a sentence; of one name the catalogue's counts."""
+    known = {**PLANTED, **BODIES, **EXTRA}
+    return {name: known[name] for name in SENTENCES if name not in OF_ONE_VALUE}
+
+
+def of_one_value() -> Named:
+    """Return those that show on batches of one value per channel alone."""
+    return {name: BODIES[name] for name in OF_ONE_VALUE}
+
+
+def _changed(pieces: Pieces) -> dict[str, Any]:
+    plain = Pieces()
+    return {
+        f.name: getattr(pieces, f.name)
+        for f in fields(Pieces)
+        if getattr(pieces, f.name) is not getattr(plain, f.name)
+    }
+
+
+_FORWARD = {"mean", "variance", "rstd", "output", "rewire"}
+_BACKWARD = {"input_gradient", "gamma_gradient", "beta_gradient", "backward_rstd"}
+
+
+def pairs(names: set[str]) -> Iterator[tuple[tuple[str, str], Pieces]]:
+    """Yield two errors at once: those of these names, and any two of the forward."""
+    wrong = {name: (pieces, _changed(pieces)) for name, pieces in singles().items()}
+    order = list(wrong)
+    for i, one in enumerate(order):
+        for two in order[i + 1 :]:
+            first, second = wrong[one][1], wrong[two][1]
+            both_forward = first.keys() <= _FORWARD and second.keys() <= _FORWARD
+            if not both_forward and not {one, two} <= names:
+                continue
+            rewires = [c["rewire"] for c in (first, second) if "rewire" in c]
+            if (first.keys() & second.keys()) - {"rewire"} or "where" in {*first, *second}:
+                continue
+            changes = {**first, **second}
+            if len(rewires) == 2:
+                changes["rewire"] = lambda functions, rs=rewires: rs[1](rs[0](functions))
+            yield (one, two), replace(Pieces(), **changes)

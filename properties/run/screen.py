@@ -1,0 +1,201 @@
+"""A run on one screen: the verdict, each cause once with an example, the rest in a line each."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..engine.exercise import Result
+from ..model.contract import Conventions, Target
+from .diagnosis import Cause, explains
+from .text import failure_text, name_of
+
+WIDTH = 100
+_FIRST = (  # whose example says most, the first that failed
+    "output_agrees_with_reference",
+    "input_gradient_agrees_with_reference",
+    "gamma_gradient_is_sum_of_dy_xhat",
+    "beta_gradient_is_sum_of_dy",
+    "inference_is_one_affine_map_per_channel",
+    "inference_gradients_agree_with_reference",
+    "running_statistics_follow_the_closed_form",
+    "folding_preserves_inference",
+)
+_LONGEST = 24  # lines of an example
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, once: its causes, the failure that shows it best, its consequences."""
+
+    causes: tuple[str, ...]
+    example: Result
+    consequences: tuple[Result, ...]
+
+
+def findings(target: Target, results: Sequence[Result], causes: Sequence[Cause]) -> list[Finding]:
+    """Group failures: those with one message, those that a cause reproduces, then the rest."""
+    failed = [r for r in results if r.verdict in ("fail", "unexpected pass")]
+    by_message: dict[str, list[Result]] = {}
+    numeric = []
+    for result in failed:
+        if result.failure is None:
+            by_message.setdefault(_kind(result.message), []).append(result)
+        else:
+            numeric.append(result)
+    found = [Finding((), *_led(group)) for group in by_message.values()]
+    explained = [r for r in numeric if causes and explains(causes[0], target, r)]
+    if explained:
+        found.insert(0, Finding(tuple(c.sentence for c in causes), *_led(explained)))
+    rest = [r for r in numeric if r not in explained]
+    return found + ([Finding((), *_led(rest))] if rest else [])
+
+
+def _kind(message: str) -> str:
+    """Return a message without its numbers: one fault is one message, whatever the sizes."""
+    return re.sub(r"\d+", "#", message)
+
+
+def _led(group: Sequence[Result]) -> tuple[Result, tuple[Result, ...]]:
+    """Return the failure that says most, and the others."""
+    order = {name: k for k, name in enumerate(_FIRST)}
+    best = min(group, key=lambda r: (order.get(r.invariant.name, len(order)), r.case is None))
+    return best, tuple(r for r in group if r is not best)
+
+
+def heading(target: Target, seed: int) -> str:
+    """Return two lines: what the target takes, and what was found out of its conventions."""
+    c = target.conventions
+    ranks = ", ".join(f"{rank}-D" for rank in c.ndim)
+    axis = "" if c.channel_axis == 1 else ", channels last"
+    eps = "eps as passed" if c.eps is None else f"eps={c.eps:g} is written in"
+    first = (
+        f"{target.spec} (seed {seed}): {', '.join(c.dtypes)}; {ranks}{axis}; {c.statistics}; {eps}"
+    )
+    return f"{first}\n  {_state(c, target)}{_missing(target)}"
+
+
+def _state(c: Conventions, target: Target) -> str:
+    if "running statistics" not in target.offers:
+        return "no running statistics"
+    if c.fixed_momentum is not None:
+        keep = f"{c.fixed_momentum:g} * old + {1 - c.fixed_momentum:g} * batch (written in)"
+    else:
+        keep = (
+            "momentum * old + (1 - momentum) * batch"
+            if c.momentum == "keep"
+            else "(1 - momentum) * old + momentum * batch"
+        )
+    return f"running = {keep}, {c.running_var} variance"
+
+
+def _missing(target: Target) -> str:
+    """Return what is not offered, in as few words as there are."""
+    names = [key for key in target.refused if key not in target.broken and key != "eps"]
+    return f"; not offered: {', '.join(names)}" if names else ""
+
+
+def screen(
+    target: Target,
+    results: Sequence[Result],
+    causes: Sequence[Cause],
+    seed: int,
+    examples: int,
+    database: str = "",
+    *,
+    early: str = "",
+) -> str:
+    """Return the verdict and what it rests on, at most 40 lines for one cause."""
+    grouped = findings(target, results, causes)
+    lines = [_verdict(results, grouped, early)]
+    for number, finding in enumerate(grouped, 1):
+        lines += ["", *_finding(finding, number, target, seed, examples, database)]
+    told = {_kind(f.example.message) for f in grouped if f.example.failure is None}
+    rest = _rest(target, results, told)
+    return "\n".join(lines + ([""] if grouped and rest else []) + rest)
+
+
+def _verdict(results: Sequence[Result], grouped: Sequence[Finding], early: str) -> str:
+    run = sum(r.verdict != "not offered" for r in results)
+    if grouped:
+        failed = sum(1 + len(f.consequences) for f in grouped)
+        known = "cause" if any(f.causes for f in grouped) else "finding"
+        many = f"{len(grouped)} {known}{'s' if len(grouped) > 1 else ''}"
+        return f"{early}FAIL: {many}, {failed} of {run} invariants"
+    undecided = sum(r.verdict == "undecided" for r in results)
+    if undecided or not any(r.verdict == "pass" for r in results):
+        return f"{early}UNDECIDED: {undecided} of {run} invariants had no decisive example"
+    counted = sum(r.verdict in ("pass", "remark") for r in results)
+    return f"{early}PASS: {counted} of {run} invariants hold"
+
+
+def _finding(
+    finding: Finding, number: int, target: Target, seed: int, examples: int, database: str
+) -> list[str]:
+    lines = []
+    for k, sentence in enumerate(finding.causes):
+        lines += _wrapped(f"{number}. {'or: ' if k else ''}{sentence}", "   ")
+    example = finding.example
+    if not finding.causes:
+        what = example.message if example.failure is None else "cause not known"
+        lines += _wrapped(f"{number}. {what}", "   ")
+    if example.case is None:
+        lines.append(f"   {name_of(example)}: {example.invariant.sentence}.")
+    else:
+        text = failure_text(example, target, seed, examples, database).splitlines()
+        cut = [_cut(line) for line in text]
+        if len(cut) > _LONGEST:
+            cut = [*cut[:_LONGEST], "  ... (-v shows all of it)"]
+        lines += [f"   {line}" for line in cut]
+    if finding.consequences:
+        names = [name_of(r) for r in finding.consequences]
+        head = "with it fail" if finding.causes or example.failure is None else "also fail"
+        lines += _wrapped(f"   {head} ({len(names)}): {', '.join(names)}", "      ")[:6]
+    return lines
+
+
+def _cut(line: str) -> str:
+    """Return a line that is not too long; a command stays whole."""
+    whole = len(line) <= WIDTH + 20 or line.startswith("  again")
+    return line if whole else f"{line[: WIDTH + 17]}..."
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False)
+
+
+def _remark(result: Result) -> str:
+    """Return what was seen at an edge."""
+    failure = result.failure
+    if failure is None:
+        return _short(result.message)
+    if (failure.got, failure.want) == (0.0, 1.0):  # a plain fact, which the quantity states
+        return _short(failure.quantity)
+    return f"{failure.quantity} is {failure.got:g}, wanted {failure.want:g} ({result.message})"
+
+
+def _rest(target: Target, results: Sequence[Result], told: set[str]) -> list[str]:
+    """Return a line per remark, expected failure and undecided invariant, and the passes."""
+    lines = [
+        f"remark: {name_of(r)}: {_remark(r)}"
+        for r in results
+        if r.verdict == "remark" and _kind(r.message) not in told
+    ]
+    lines += [f"remark: {text}" for text in target.remarks[:1]]
+    for verdict in ("expected failure", "unexpected pass", "undecided"):
+        lines += [
+            f"{verdict}: {name_of(r)}: {_short(r.message)}" for r in results if r.verdict == verdict
+        ]
+    passed = [r for r in results if r.verdict == "pass"]
+    if passed:
+        weak = max((min(r.strengths.values(), default=0.0) for r in passed), default=0.0)
+        absent = sum(r.verdict == "not offered" for r in results)
+        more = f"; {absent} not offered" if absent else ""
+        lines.append(f"{len(passed)} pass; the weakest would have seen {weak:.0e}{more}")
+    return lines
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
