@@ -123,6 +123,9 @@ def _apart(some: list[Results], others: list[Results], dtype: str) -> set[str]:
         found |= one.keys() ^ two.keys()
         for name in one.keys() & two.keys() - found:
             a, b = one[name], two[name]
+            if a.shape != b.shape:
+                found.add(name)
+                continue
             with np.errstate(all="ignore"):
                 scale = np.abs(b[np.isfinite(b)]).max(initial=0.0)
                 far = np.abs(a - b) > _ULPS[dtype] * max(scale, 1e-3)
@@ -227,7 +230,7 @@ def _folded(target: Target, case: Case, saved: Any) -> Iterable[Any]:
                 target, weight, shift, *state, eps=case.eps, transposed=transposed, groups=groups
             )
         except Misbehaved:
-            yield np.inf  # no other number is taken for it
+            yield from (np.inf, np.inf)  # no other number is taken for it
 
 
 _MORE: dict[str, Callable[[Target, Case, Any], Iterable[Any]]] = {

@@ -111,7 +111,10 @@ def screen(
     grouped = findings(target, results, causes)
     lines = [_verdict(results, grouped, early)]
     for number, finding in enumerate(grouped, 1):
-        lines += ["", *_finding(finding, number, target, seed, examples, database)]
+        if number > 1 and not finding.causes and grouped[0].causes:
+            lines += ["", *_left_over(finding, number)]
+        else:
+            lines += ["", *_finding(finding, number, target, seed, examples, database)]
     told = {_kind(f.example.message) for f in grouped if f.example.failure is None}
     rest = _rest(target, results, told)
     return "\n".join(lines + ([""] if grouped and rest else []) + rest)
@@ -121,14 +124,23 @@ def _verdict(results: Sequence[Result], grouped: Sequence[Finding], early: str) 
     run = sum(r.verdict != "not offered" for r in results)
     if grouped:
         failed = sum(1 + len(f.consequences) for f in grouped)
-        known = "cause" if any(f.causes for f in grouped) else "finding"
-        many = f"{len(grouped)} {known}{'s' if len(grouped) > 1 else ''}"
-        return f"{early}FAIL: {many}, {failed} of {run} invariants"
+        return f"{early}FAIL: {_many(grouped)}, {failed} of {run} invariants"
     undecided = sum(r.verdict == "undecided" for r in results)
     if undecided or not any(r.verdict == "pass" for r in results):
         return f"{early}UNDECIDED: {undecided} of {run} invariants had no decisive example"
     counted = sum(r.verdict in ("pass", "remark") for r in results)
     return f"{early}PASS: {counted} of {run} invariants hold"
+
+
+def _many(grouped: Sequence[Finding]) -> str:
+    """Return how many causes were found, and how many findings have none."""
+    known = sum(bool(f.causes) for f in grouped)
+    unknown = len(grouped) - known
+    cause = f"{known} cause{'s' if known > 1 else ''}" if known else ""
+    finding = f"{unknown} finding{'s' if unknown > 1 else ''}" if unknown else ""
+    return " and ".join(
+        filter(None, (cause, f"{finding} of unknown cause" if cause and finding else finding))
+    )
 
 
 def _finding(
@@ -154,6 +166,15 @@ def _finding(
         head = "with it fail" if finding.causes or example.failure is None else "also fail"
         lines += _wrapped(f"   {head} ({len(names)}): {', '.join(names)}", "      ")[:6]
     return lines
+
+
+def _left_over(finding: Finding, number: int) -> list[str]:
+    """Return what the cause that was found does not reproduce, in short."""
+    example = finding.example
+    names = [name_of(r) for r in (example, *finding.consequences)]
+    what = example.message if example.failure is None else "not explained by it"
+    text = f"{number}. {what} ({len(names)}; -v shows more): {', '.join(names)}"
+    return _wrapped(text, "   ")[:4]
 
 
 def _cut(line: str) -> str:

@@ -64,6 +64,12 @@ def _ulp(failure: Failure, dtype: str) -> float:
     return failure.error / (spacing * (2.0**16 if dtype == "bfloat16" else 1.0))
 
 
+def _wanted(failure: Failure) -> str:
+    """Return what was wanted; NaN on both sides of an invariant is no equality but no number."""
+    both = np.isnan(failure.got) and np.isnan(failure.want)
+    return "a number; what it is compared with is NaN too" if both else repr(failure.want)
+
+
 def _size(failure: Failure, ulp: float) -> str:
     """Return the error as a share of what was wanted; in ulp where it is small enough for that."""
     share = failure.error / abs(failure.want) if failure.want else np.inf
@@ -86,7 +92,7 @@ def failure_text(
         lines += [
             f"  at      {failure.quantity}[{place}]  (value, channel)",
             f"  got     {failure.got!r}",
-            f"  wanted  {failure.want!r}",
+            f"  wanted  {_wanted(failure)}",
             f"  error   {failure.error:.3g}, which is {_size(failure, ulp)}"
             f"{result.worst:.3g} times the allowed {failure.radius:.3g}",
         ]

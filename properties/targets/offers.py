@@ -74,7 +74,7 @@ def probed(
         target = replace(target, offers=target.offers | {"eps"})
     else:
         refused["eps"] = "it is fixed"
-    if any(_answers_wider(target, name, first[1]) for name in dtypes if name in _HALVES):
+    if any(_promotes(target, name, first[1]) for name in dtypes if name in _HALVES):
         found["halves"] = "own"
     if "float32" in dtypes:
         found["subnormals"] = _subnormals(target, first[1])
@@ -86,12 +86,24 @@ def probed(
 _HALVES = ("float16", "bfloat16")
 
 
-def _answers_wider(target: Target, dtype: str, rank: int) -> bool:
-    """Return whether some result of training has a wider dtype than x: NumPy's promotion."""
+def _promotes(target: Target, dtype: str, rank: int) -> bool:
+    """Return whether a result of training has another dtype than the contract's.
+
+    It is then NumPy's promotion that decides in what a half is computed, and not the code.
+    """
+    x, state = _plain(target.conventions, dtype, rank)
     try:
-        return _call(target, dtype, rank).y.dtype.itemsize > dtype_of(dtype).itemsize
+        got = contract.train(target, x, *state, eps=_EPS, momentum=_MOMENTUM)
+        own, others = [got.y], [got.running_mean, got.running_var]
+        if "backward_train" in target.offers:
+            back = contract.backward(target, x, got.saved, state[0])
+            own, others = [*own, back.dx], [*others, back.dgamma, back.dbeta]
     except Misbehaved:
         return False
+    wide = state_dtype(dtype)
+    return any(a.dtype != dtype_of(dtype) for a in own) or any(
+        a is not None and a.dtype != wide for a in others
+    )
 
 
 def _own(conventions: Conventions) -> dict[str, Any]:

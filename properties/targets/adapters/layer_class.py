@@ -56,10 +56,16 @@ def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any
         dx = saved.backward(dy)
         return dx, _copy(saved.dgamma), _copy(saved.dbeta)
 
+    def backward_eval(dy: Array, saved: Any) -> Any:
+        try:
+            return backward(dy, saved)
+        except AttributeError as error:  # what a forward in training would have left
+            raise NotImplementedError(f"no backward of inference: {error}") from error
+
     functions: dict[str, Callable[..., Any]] = {
         "forward_train": forward_train,
         "backward_train": backward,
         "forward_eval": forward_eval,
-        "backward_eval": backward,
+        "backward_eval": backward_eval,
     }
     return functions, {} if takes_eps else {"eps": "fixed"}
