@@ -103,13 +103,13 @@ def test_a_failure_reads_as_shown(
     (source,) = re.findall(r"```python\n# mine.py\n(.*?)```", README, re.DOTALL)
     assert "/ len(dy)" in source
     Path("slip.py").write_text(source.replace("/ len(dy)", "/ (len(dy) - 1)"), encoding="utf-8")
-    (shown,) = re.findall(r"```text\n(input_gradient.*?)```", README, re.DOTALL)
-    name = shown.partition(":")[0]
-    ran = bncheck("run", "slip.py", "--seed", "1", "--only", name)
+    (shown,) = re.findall(r"```text\n(FAIL.*?)```", README, re.DOTALL)
+    ran = bncheck("run", "slip.py", "--seed", "1", "--only", "input_gradient_agrees_with_reference")
     assert ran.status == 1
     words = [re.match(r" *\w+", line) for line in shown.splitlines()]
     heads = [match.group() for match in words if match]
     assert [h for h in heads if not re.search(rf"^{h}\b", ran.out, re.MULTILINE)] == []
+    assert shown.splitlines()[2] in ran.out, "the cause"
 
 
 def test_the_test_of_one_line_passes() -> None:

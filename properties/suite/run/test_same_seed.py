@@ -167,7 +167,7 @@ def test_cut_short_on_two_workers(
         stdout=-1, stderr=-1, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT},
     )  # fmt: skip
     assert process.stdout is not None
-    while not process.stdout.readline().startswith("verdict"):
+    while not process.stdout.readline().startswith("  running"):
         assert process.poll() is None, process.stderr
     time.sleep(1.0)  # into the start of the workers, or into their work: either must do
     process.send_signal(number)
