@@ -190,7 +190,8 @@ class _Check(pytest.Item):
             if result.verdict == "fail" and result.case is None:
                 raise _Failed(f"{self.name}: {result.message}")
             if result.verdict == "fail":
-                text = failure_text(result, target, o.seed, o.examples, absolute(o.database))
+                cause = self.owner.session.cause_of(result)
+                text = failure_text(result, target, o.seed, o.examples, absolute(o.database), cause)
                 raise _Failed(text)
             if result.verdict in ("undecided", "unexpected pass"):
                 raise _Failed(f"{self.name}: {result.verdict}: {result.message}")

@@ -172,7 +172,7 @@ class _Run:
             return
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:
-                print(f"\n{failure_text(result, *run)}")
+                print(f"\n{failure_text(result, *run, self.session.cause_of(result))}")
             elif result.verdict in (
                 "fail",
                 "remark",
@@ -210,7 +210,8 @@ class _Run:
         complete = self.done == len(self.names)
         run = self.target, self.results, self.options.seed, self.examples
         try:
-            write_json(self.out, document(*run, complete, self.where))
+            told = document(*run, complete, self.where, self.session.cause_of)
+            write_json(self.out, told)
         except OSError as error:
             return complain(f"--json={self.out}: {error.strerror or error}")
         return 0

@@ -110,6 +110,6 @@ def _rendered(name: str, content: dict[str, Any]) -> str:
 def first_line(row: dict[str, Any]) -> str:
     """Return what a row says, without its arrays, in one line."""
     lines = [" ".join(line.split()) for line in row["message"].splitlines()]
-    told = ("at ", "got ", "wanted ", "error ", "because ")
+    told = ("at ", "got ", "wanted ", "error ", "because ", "cause ")
     found = [line for line in lines if line.startswith(told)]
     return "; ".join(found) or (lines[0] if lines else "")

@@ -91,7 +91,7 @@ def assert_batch_norm(
         texts = [
             f"{r.invariant.name}: {r.verdict}: {r.message}"
             if r.case is None
-            else failure_text(r, held.target, seed, examples)
+            else failure_text(r, held.target, seed, examples, cause=held.cause_of(r))
             for r in failed
         ]
     if texts:

@@ -17,7 +17,7 @@ from ..model.contract import Target
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
 from . import expectations
-from .diagnosis import Cause, causes
+from .diagnosis import Cause, causes, explains
 from .expectations import Expectation
 
 
@@ -59,6 +59,14 @@ class Session:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return causes(self.target)
+
+    def cause_of(self, result: Result) -> str:
+        """Return what explains a failure, alternatives after "or", empty where nothing does."""
+        if result.failure is None or not self.causes:
+            return ""
+        if not explains(self.causes[0], self.target, result):
+            return ""
+        return "; or: ".join(cause.sentence for cause in self.causes)
 
     def results(
         self,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,7 +78,12 @@ def _size(failure: Failure, ulp: float) -> str:
 
 
 def failure_text(
-    result: Result, target: Target, seed: int, examples: int, database: str = ""
+    result: Result,
+    target: Target,
+    seed: int,
+    examples: int,
+    database: str = "",
+    cause: str = "",
 ) -> str:
     """Return a failure: fact, place, got and wanted, error, cause, how to see it again."""
     case = result.case
@@ -98,6 +103,8 @@ def failure_text(
         ]
     if result.message:
         lines.append(f"  because {result.message}")
+    if cause:
+        lines.append(f"  cause   {cause}")
     only = f"--only {result.invariant.name} --seed {seed} --examples {examples}"
     only += f" --database {shlex.quote(public(database))}" if database else ""
     lines.append(f"  again   bncheck run {shlex.quote(target.spec)} {only}")
@@ -184,6 +191,7 @@ def document(
     examples: int,
     complete: bool,
     database: str = "",
+    cause_of: Callable[[Result], str] = lambda result: "",
 ) -> dict[str, Any]:
     """Return the JSON of design section 4."""
     return {
@@ -194,7 +202,9 @@ def document(
         "seed": seed,
         "complete": complete,
         "verdict": verdict_of(results),
-        "invariants": [_row(result, target, seed, examples, database) for result in results],
+        "invariants": [
+            _row(result, target, seed, examples, database, cause_of) for result in results
+        ],
     }
 
 
@@ -202,9 +212,18 @@ def _conventions(conventions: Conventions) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(conventions).items()}
 
 
-def _row(result: Result, target: Target, seed: int, examples: int, database: str) -> dict[str, Any]:
-    failed = result.case is not None
-    told = failure_text(result, target, seed, examples, database) if failed else result.message
+def _row(
+    result: Result,
+    target: Target,
+    seed: int,
+    examples: int,
+    database: str,
+    cause_of: Callable[[Result], str],
+) -> dict[str, Any]:
+    told = result.message
+    if result.case is not None:
+        cause = cause_of(result) if result.verdict == "fail" else ""
+        told = failure_text(result, target, seed, examples, database, cause)
     row = {
         "name": result.invariant.name,
         "verdict": result.verdict,
