@@ -126,6 +126,8 @@ def _verdict(results: Sequence[Result], grouped: Sequence[Finding], early: str) 
         failed = sum(1 + len(f.consequences) for f in grouped)
         return f"{early}FAIL: {_many(grouped)}, {failed} of {run} invariants"
     undecided = sum(r.verdict == "undecided" for r in results)
+    if not run:
+        return f"{early}UNDECIDED: nothing that was asked for is offered"
     if undecided or not any(r.verdict == "pass" for r in results):
         return f"{early}UNDECIDED: {undecided} of {run} invariants had no decisive example"
     counted = sum(r.verdict in ("pass", "remark") for r in results)
@@ -210,6 +212,12 @@ def _rest(target: Target, results: Sequence[Result], told: set[str]) -> list[str
             f"{verdict}: {name_of(r)}: {_short(r.message)}" for r in results if r.verdict == verdict
         ]
     passed = [r for r in results if r.verdict == "pass"]
+    if not passed:  # then it matters why
+        lines += [
+            f"not offered: {name_of(r)}: {_short(r.message)}"
+            for r in results
+            if r.verdict == "not offered"
+        ][:5]
     if passed:
         weak = max((min(r.strengths.values(), default=0.0) for r in passed), default=0.0)
         absent = sum(r.verdict == "not offered" for r in results)

@@ -104,7 +104,7 @@ def on_bn(saved: Callable[..., Path]) -> Callable[..., Path]:
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real redis-server of this test's own."""
-    from hunting import answers, free_port, until
+    from properties.suite.hunt.hunting import answers, free_port, until
 
     pytest.importorskip("redis", reason="needs bncheck[cluster]")
     program = shutil.which("redis-server")

@@ -99,7 +99,7 @@ def test_the_line_that_shows_it_again_has_the_database(
     """The command after `again` finds the same, which its seed alone would not."""
     monkeypatch.chdir(left.parent)
     ran = bncheck("run", rare, "--only", REFERENCE, *SELDOM, "--database", left.name)
-    (line,) = (line for line in ran.out.splitlines() if line.startswith("  again"))
+    (line,) = (line for line in ran.out.splitlines() if line.startswith("     again"))
     assert line.endswith(f" --seed 2 --examples 5 --database {left}"), line
     monkeypatch.chdir(os.sep)
     assert bncheck(*line.split()[2:]).out == ran.out

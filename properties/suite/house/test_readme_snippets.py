@@ -27,7 +27,7 @@ def run(bncheck: Callable[..., Any], folder: Path, name: str) -> tuple[int, list
     """Save every snippet in a folder, check one, and return status, failures and passes."""
     for file, source in SNIPPETS.items():
         (folder / file).write_text(source, encoding="utf-8")
-    ran = bncheck("run", folder / name, "--examples", "10", "--seed", "1")
+    ran = bncheck("run", folder / name, "--examples", "10", "--seed", "1", "-v")
     assert ran.status in (0, 1), ran.err
     failed = re.findall(r"^fail .* (\w+)$", ran.out, re.MULTILINE)
     return ran.status, failed, len(re.findall(r"^pass ", ran.out, re.MULTILINE))

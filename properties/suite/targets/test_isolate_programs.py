@@ -70,10 +70,10 @@ def test_a_program_that_is_no_python_passes(
 
 
 @pytest.mark.parametrize(
-    ("language", "option", "name", "cause"),
+    ("language", "option", "name"),
     [
-        ("in_c", "-DWRONG", REFERENCE, "the output is normalized by the unbiased variance"),
-        ("in_javascript", "--wrong", GRADIENT, "dx misses the path through the mean"),
+        ("in_c", "-DWRONG", REFERENCE),
+        ("in_javascript", "--wrong", GRADIENT),
     ],
 )
 def test_the_wrong_twin_is_caught(
@@ -82,13 +82,12 @@ def test_the_wrong_twin_is_caught(
     language: str,
     option: str,
     name: str,
-    cause: str,
 ) -> None:
-    """The program with a planted error fails where it is wrong, with the cause and nine numbers."""
+    """The program with a planted error fails where it is wrong, with nine numbers."""
     spec = request.getfixturevalue(language)(option)
     ran = bncheck("run", spec, *only(name), "--examples", 30, "--seed", 1)
     assert ran.status == 1, ran.out + ran.err
-    assert f"1. {cause}" in ran.out, ran.out
+    assert "1. cause not known\n" in ran.out, "on fewer than nine numbers it is right"
     assert "float32 (9, 1)" in ran.out, f"the least wrong batch is not shown: {ran.out}"
 
 
