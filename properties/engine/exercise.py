@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
@@ -64,6 +65,11 @@ DEATHS = 20  # of a target's process, until a counterexample is as small as it g
 WAITED = 60.0  # seconds of waiting for calls that hang, likewise
 
 
+def without_numbers(message: str) -> str:
+    """Return a message without its numbers: one fault is one message, whatever the sizes."""
+    return re.sub(r"\d+", "#", message)
+
+
 class _Violated(Exception):
     """An example failed; Hypothesis shrinks it."""
 
@@ -90,6 +96,7 @@ class _Tally:
     edge: Callable[[Case], str] = lambda case: ""
     remark: tuple[Case, Outcome, str] | None = None
     refused: str = ""
+    known: set[str] = field(default_factory=set)
     deaths: int = 0
     waited: float = 0.0
 
@@ -111,6 +118,8 @@ class _Tally:
             self.failing = (case, None, str(error))
             if isinstance(error, Died):
                 self.deaths, self.waited = self.deaths + 1, self.waited + error.waited
+                if without_numbers(str(error)) in self.known:
+                    raise _Enough from error
                 if self.deaths >= DEATHS or self.waited >= WAITED:
                     raise _Enough from error
             raise _Violated from error
@@ -175,6 +184,7 @@ def run_invariant(
     allowed: Callable[[Case], float] = lambda case: 1.0,
     database: ExampleDatabase | None = None,
     strict: bool = True,
+    deaths: set[str] | None = None,
 ) -> Result:
     """Exercise one invariant on a target and return its verdict.
 
@@ -188,6 +198,7 @@ def run_invariant(
         allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
         database: where failing examples are kept; those that it holds are tried first.
         strict: whether a deviation at an edge fails; else it is a remark.
+        deaths: how the target's process has died before; such a death is not made small again.
     """
     broken = [need for need in invariant.needs if need in target.broken]
     if broken:
@@ -197,7 +208,14 @@ def run_invariant(
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
     at_edge = (lambda case: "") if strict else partial(edge, invariant.name)
-    tally = _Tally(target, planted_error(invariant, target), tick, allowed=allowed, edge=at_edge)
+    tally = _Tally(
+        target,
+        planted_error(invariant, target),
+        tick,
+        allowed=allowed,
+        edge=at_edge,
+        known=set() if deaths is None else deaths,
+    )
     phases = (Phase.reuse, Phase.generate, Phase.shrink)
     options = settings(
         max_examples=example_count(invariant, examples),
@@ -217,6 +235,8 @@ def run_invariant(
             with without_local_constants():
                 exercise(tally, invariant, options, number)
         except (_Violated, _Enough, Flaky) as error:
+            if tally.deaths and deaths is not None and tally.failing is not None:
+                deaths.add(without_numbers(tally.failing[2]))
             return _failed(tally, invariant, error)
     if tally.remark is not None:
         return _remarked(tally, invariant, *tally.remark)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..engine.exercise import Result
+from ..engine.exercise import Result, without_numbers
 from ..model.contract import Conventions, Target
 from .diagnosis import Cause, explains
 from .text import failure_text, name_of
@@ -42,7 +41,7 @@ def findings(target: Target, results: Sequence[Result], causes: Sequence[Cause])
     numeric = []
     for result in failed:
         if result.failure is None:
-            by_message.setdefault(_kind(result.message), []).append(result)
+            by_message.setdefault(without_numbers(result.message), []).append(result)
         else:
             numeric.append(result)
     found = [Finding((), *_led(group)) for group in by_message.values()]
@@ -51,11 +50,6 @@ def findings(target: Target, results: Sequence[Result], causes: Sequence[Cause])
         found.insert(0, Finding(tuple(c.sentence for c in causes), *_led(explained)))
     rest = [r for r in numeric if r not in explained]
     return found + ([Finding((), *_led(rest))] if rest else [])
-
-
-def _kind(message: str) -> str:
-    """Return a message without its numbers: one fault is one message, whatever the sizes."""
-    return re.sub(r"\d+", "#", message)
 
 
 def _led(group: Sequence[Result]) -> tuple[Result, tuple[Result, ...]]:
@@ -115,7 +109,7 @@ def screen(
             lines += ["", *_left_over(finding, number)]
         else:
             lines += ["", *_finding(finding, number, target, seed, examples, database)]
-    told = {_kind(f.example.message) for f in grouped if f.example.failure is None}
+    told = {without_numbers(f.example.message) for f in grouped if f.example.failure is None}
     rest = _rest(target, results, told)
     return "\n".join(lines + ([""] if grouped and rest else []) + rest)
 
@@ -204,7 +198,7 @@ def _rest(target: Target, results: Sequence[Result], told: set[str]) -> list[str
     lines = [
         f"remark: {name_of(r)}: {_remark(r)}"
         for r in results
-        if r.verdict == "remark" and _kind(r.message) not in told
+        if r.verdict == "remark" and without_numbers(r.message) not in told
     ]
     lines += [f"remark: {text}" for text in target.remarks[:1]]
     for verdict in ("expected failure", "unexpected pass", "undecided"):

@@ -52,6 +52,7 @@ class Session:
     target: Target
     registry: tuple[Expectation, ...]
     database: ExampleDatabase | None
+    deaths: set[str] = field(default_factory=set)
 
     @cached_property
     def causes(self) -> list[Cause]:
@@ -84,6 +85,7 @@ class Session:
             seed_number=self.options.seed,
             database=self.database,
             strict=self.options.strict,
+            deaths=self.deaths,
             tick=tick,
         )
 
