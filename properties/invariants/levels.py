@@ -1,7 +1,9 @@
 """What is core and what an author may declare out of scope: one table, with the reasons.
 
 Core: on ordinary arrays (native, aligned, any strides) some user gets a wrong number. Edge: a
-deviation is a remark, and a clear error is a refusal. What is not named here is core.
+deviation is a remark, and a clear error is a refusal. What is not named here is core. Two known
+bugs are killed at an edge alone: sonnet-empty-batch, which is one, and ttnn-update-before-read,
+which needs one array in two roles.
 """
 
 from __future__ import annotations

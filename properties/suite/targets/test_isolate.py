@@ -338,7 +338,7 @@ def test_shrinking_stops_after_so_many_deaths(
     path = on_bn(STARTS)
     ran = bncheck("run", path, "--only", REFERENCE, "--only", GRADIENT, "--examples", 30)
     assert ran.status == 1
-    assert ran.out.endswith("2 fail\n")
+    assert "\nFAIL: 1 finding, 2 of 2 invariants\n" in ran.out
     starts = len(Path("starts").read_text())
     entries = 2  # its calls are recorded for the corpus, once per failure
     assert most < starts <= 1 + 2 * most + entries, starts

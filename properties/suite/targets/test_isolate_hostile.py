@@ -120,9 +120,9 @@ def test_a_hostile_target_is_a_finding_with_its_input(
     ran = bncheck("run", target, *limits, "--only", REFERENCE, "--examples", 8, "--seed", 1)
     assert ran.status == 1, ran.out + ran.err
     assert "Traceback" not in ran.out + ran.err.replace("all work and no play", "")
-    because = [line for line in ran.out.splitlines() if line.startswith("  because")]
+    because = [line for line in ran.out.splitlines() if line.startswith("     because")]
     assert len(because) == 1, ran.out
-    assert because[0].startswith(f"  because forward_train {WORDS[name]}"), because[0]
+    assert because[0].startswith(f"     because forward_train {WORDS[name]}"), because[0]
     (calls,) = kept_inputs(tmp_path)
     assert calls[-1]["call"] == "forward_train"
     assert calls[-1]["x"]["shape"][0] > 5, "this input is harmless"
