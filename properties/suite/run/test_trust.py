@@ -193,18 +193,18 @@ def shown(path: Path, examples: int = 10) -> str:
 
 
 @pytest.mark.parametrize("style", RIGHT)
-def test_right_code_passes(saved: Callable[[str], Path], style: str) -> None:
+def test_right_code_passes(saved: Callable[..., Path], style: str) -> None:
     """Each right style has no failure, evidence, and at most three remarks."""
-    text = shown(saved(RIGHT[style]))
+    text = shown(saved(RIGHT[style], "styled.py"))
     assert text.startswith("PASS: "), text
     assert len(re.findall("^remark: ", text, re.MULTILINE)) <= 3, text
 
 
 @pytest.mark.parametrize("mistake", WRONG)
-def test_wrong_code_is_told_why(saved: Callable[[str], Path], mistake: str) -> None:
+def test_wrong_code_is_told_why(saved: Callable[..., Path], mistake: str) -> None:
     """Each mistake fails on one screen that names it."""
     source, cause = WRONG[mistake]
-    text = shown(saved(source))
+    text = shown(saved(source, "styled.py"))
     assert text.startswith("FAIL: "), text
     assert cause in text.replace("\n   ", " "), text
     assert len(text.splitlines()) <= 40, text

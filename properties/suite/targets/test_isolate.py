@@ -581,7 +581,7 @@ ORPHAN = """
 import os, signal, sys, time
 from properties.targets.isolate.limits import Limits
 from properties.targets.isolate.process import Process
-slow = [sys.executable, "-c", "import time; time.sleep(60)"]  # has not asked for a death signal
+slow = [sys.executable, "-c", "import time; time.sleep(60)"]  # asks for nothing itself
 child = Process(slow, Limits(), base=False)
 os.kill(child.popen.pid, signal.SIGSTOP)
 print(child.popen.pid, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import select
@@ -53,6 +54,7 @@ class Process:
             env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # idle threads sleep between calls
             pass_fds=tuple(handles),
             process_group=0,  # Ctrl-C reaches the suite alone
+            preexec_fn=_end_with_parent if _control else None,
         )
         pipes = (self.popen.stdin, self.popen.stdout, self.popen.stderr)
         self.into, self.out, self.printed = (pipe.fileno() for pipe in pipes if pipe is not None)
@@ -182,6 +184,15 @@ class Process:
         return Gone(why, waited)
 
 
+_control = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """Ask, before the program is there, to be killed when this process ends, stopped or not."""
+    if _control:
+        _control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
 def died(status: int | None) -> str:
     """Return how a process ended, from its status as Popen has it."""
     if status is None:
@@ -221,9 +232,9 @@ def descendants(pid: int) -> list[int]:
 def _end_descendants(pid: int) -> None:
     """Stop a process, and kill what stems from it until nothing is left.
 
-    Should this process be killed now, the stopped one ends all the same: by its death signal, or,
-    where it had not asked for that yet, since its process group is orphaned: the kernel then sends
-    SIGHUP and SIGCONT to a group with a stopped member (it would not to another session's).
+    Should this process be killed now, the stopped one ends all the same: by the death signal that
+    it was given before it began. Without it the kernel would send SIGHUP and SIGCONT to the orphaned
+    group only if the process had stopped by then.
     """
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGSTOP)  # it forks no more, and stays the father of orphans
