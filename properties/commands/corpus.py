@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bncheck replay`."""
     parser.add_argument("target", nargs="?", default="bn", metavar="TARGET", help="(default: bn)")
     parser.add_argument("--core", action="store_true", help="only what kills every mutant")
+    parser.add_argument("--strict", action="store_true", help="remarks are failures")
     parser.add_argument("--corpus", **_FOLDER)
 
 
@@ -56,6 +60,14 @@ def _read(folder: Path) -> tuple[list[Entry], list[str]]:
     return read_corpus(folder)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what a target warns of: it is its own affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def run_replay(args: argparse.Namespace) -> int:
     """Replay entries; 0 all hold, 1 one failed, 2 unreadable, 3 the target offers none of them."""
     from ..corpus.replay import replay
@@ -65,17 +77,24 @@ def run_replay(args: argparse.Namespace) -> int:
 
     try:
         entries, problems = _read(args.corpus)
-        with open_target(args.target, Limits(in_process=True)) as target:
+        with open_target(args.target, Limits(in_process=True)) as target, quiet():
             for problem in problems:
                 complain(problem)
-            results = [replay(target, entry) for entry in entries if entry.core or not args.core]
+            chosen = [entry for entry in entries if entry.core or not args.core]
+            results = [replay(target, entry, strict=args.strict) for entry in chosen]
     except (Malformed, TargetError) as error:
         return complain(str(error))
     for result in results:
         if result.verdict == "fail":
             print(failure_text(result, args.target))
-    counts = {v: sum(r.verdict == v for r in results) for v in ("pass", "fail", "not offered")}
-    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+        if result.verdict == "remark":
+            print(f"remark: {result.entry.key}")
+    verdicts = ("pass", "fail", "not offered", "remark")
+    counts = {v: sum(r.verdict == v for r in results) for v in verdicts}
+    shown = [
+        f"{count} {verdict}" for verdict, count in counts.items() if count or verdict != "remark"
+    ]
+    print(", ".join(shown))
     if counts["fail"]:
         return 1
     return 2 if problems else (0 if counts["pass"] else 3)

@@ -35,6 +35,7 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("run", "--examples"): ("--examples 0", f"--examples: '0': {WHOLE}"),
     ("run", "--seed"): ("--seed -1", f"--seed: '-1': {SEED}"),
     ("run", "--json"): ("--json no/such.json", f"--json=no/such.json: {FOLDER}"),
+    ("replay", "--strict"): ("--strict=1", FLAG),
     ("run", "--skip"): ("--skip all", "--skip=all: no such invariant; "),
     ("run", "--strict"): ("--strict=1", FLAG),
     ("run", "--verbose"): ("--verbose=1", FLAG),

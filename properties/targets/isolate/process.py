@@ -233,8 +233,8 @@ def _end_descendants(pid: int) -> None:
     """Stop a process, and kill what stems from it until nothing is left.
 
     Should this process be killed now, the stopped one ends all the same: by the death signal that
-    it was given before it began. Without it the kernel would send SIGHUP and SIGCONT to the orphaned
-    group only if the process had stopped by then.
+    it was given before it began. Without it the kernel would send SIGHUP and SIGCONT to the
+    orphaned group only if the process had stopped by then.
     """
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGSTOP)  # it forks no more, and stays the father of orphans
