@@ -95,8 +95,14 @@ def inference_gradients_agree_with_reference(target: Target, case: Case) -> Iter
     yield from parameter_agrees("dbeta in inference", got.dbeta, wanted["dbeta"])
 
 
-def _layer(case: Case, outputs: int) -> tuple[Array, Array | None, bool, int]:
-    """Return weight and bias of a layer before this batch norm, and whether it is transposed."""
+def layer(case: Case) -> tuple[Array, Array | None, bool, int]:
+    """Return weight, bias, transposed and groups of a layer before this batch norm."""
+    return case.memo("layer", lambda: _layer(case))
+
+
+def _layer(case: Case) -> tuple[Array, Array | None, bool, int]:
+    assert case.running_mean is not None
+    outputs = case.running_mean.shape[0]
     option = case.recipe.option
     groups = 2 if outputs % 2 == 0 and option & 1 else 1
     transposed, kernel = bool(option & 2), (2, 3)[: (option >> 2) % 3]
@@ -107,7 +113,7 @@ def _layer(case: Case, outputs: int) -> tuple[Array, Array | None, bool, int]:
         shape: tuple[int, ...] = (inputs, outputs // groups, *kernel)
     else:
         shape = (outputs, inputs // groups, *kernel)
-    dtype = case.running_mean.dtype if case.running_mean is not None else case.x.dtype
+    dtype = case.running_mean.dtype
     weight = case.like_x(3, shape).astype(dtype)
     bias = None if option & 16 else case.like_x(4, (outputs,)).astype(dtype)
     return weight, bias, transposed, groups
@@ -129,7 +135,7 @@ def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
     """
     assert case.running_mean is not None and case.running_var is not None
     outputs = case.running_mean.shape[0]
-    weight, bias, transposed, groups = case.memo("layer", lambda: _layer(case, outputs))
+    weight, bias, transposed, groups = layer(case)
     state = (case.gamma, case.beta, case.running_mean, case.running_var)
     new_weight, new_bias = contract.fold(
         target, weight, bias, *state, eps=case.eps, transposed=transposed, groups=groups

@@ -25,6 +25,11 @@ def _shards(case: Case) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
+def statistics_of_shards(case: Case) -> tuple[Array, Array, Array]:
+    """Return counts, means and variances of the shards, made once per case."""
+    return case.memo("shards", lambda: _statistics(case))
+
+
 def _statistics(case: Case) -> tuple[Array, Array, Array]:
     """Return counts (k,), means and biased variances (k, c) of the shards, NaN where empty."""
     x, shards = expected.training(case).x, _shards(case)
@@ -43,7 +48,7 @@ def merged_statistics_are_those_of_the_whole(target: Target, case: Case) -> Iter
 
     The variance of the means adds to the mean of the variances, (25).
     """
-    counts, means, variances = case.memo("shards", lambda: _statistics(case))
+    counts, means, variances = statistics_of_shards(case)
     used = counts > 0
     pr = expected.precision_of(case, state=True)
     with np.errstate(all="ignore"):
@@ -60,12 +65,8 @@ def merged_statistics_are_those_of_the_whole(target: Target, case: Case) -> Iter
     yield Claim("merged var", got_var[None], var, own * var_radius)
 
 
-@invariant("merged_gradients_are_mean_of_means", "merge_gradients")
-def merged_gradients_are_those_of_the_whole(target: Target, case: Case) -> Iterable[Claim]:
-    """Merged sums of dy and dy * xhat, divided by the whole count, are the whole batch's means.
-
-    Sums add; means of unequal shards do not, (26).
-    """
+def gradient_shards(case: Case) -> tuple[Array, Array, Array]:
+    """Return counts (k,), sums of dy and of dy * xhat (k, c) of the shards."""
 
     def make() -> tuple[Array, Array, Array]:
         p = expected.training(case, gradients=True)
@@ -75,7 +76,17 @@ def merged_gradients_are_those_of_the_whole(target: Target, case: Case) -> Itera
         first = np.array([p.dy[s].sum(axis=0) for s in shards]).astype(dtype)
         return counts, first, np.array([products[s].sum(axis=0) for s in shards]).astype(dtype)
 
-    counts, *sums = case.memo("gradient shards", make)
+    return case.memo("gradient shards", make)
+
+
+@invariant("merged_gradients_are_mean_of_means", "merge_gradients")
+def merged_gradients_are_those_of_the_whole(target: Target, case: Case) -> Iterable[Claim]:
+    """Merged sums of dy and dy * xhat, divided by the whole count, are the whole batch's means.
+
+    Sums add; means of unequal shards do not, (26).
+    """
+
+    counts, *sums = gradient_shards(case)
     pr = expected.precision_of(case, state=True)
     count, *got = contract.merge(target, "merge_gradients", counts, *sums)
     yield is_true(f"count is {count}, wanted {counts.sum()}", float(count) == counts.sum())

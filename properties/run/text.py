@@ -18,6 +18,7 @@ from ..corpus.failures import entry
 from ..engine.database import public
 from ..engine.exercise import Result, count_numbers
 from ..invariants import INVARIANTS
+from ..invariants.arguments import arguments
 from ..model.cases import dtype_of
 from ..model.contract import Conventions, Target
 from ..model.verdict import Failure
@@ -111,9 +112,12 @@ def failure_text(
     lines.append(
         f"  with    {count_numbers(result)} numbers, eps={case.eps!r}, momentum={case.momentum!r}"
     )
-    for name in ("x", "dy", "gamma", "beta", "running_mean", "running_var"):
-        array = getattr(case, name)
-        if array is not None:
+    names = ("x", "dy", "gamma", "beta", "running_mean", "running_var")
+    given = arguments(result.invariant.name, case) or {k: getattr(case, k) for k in names}
+    for name, array in given.items():
+        if not isinstance(array, np.ndarray):
+            lines += [f"  {name} = {array}"] if array is not None or name == "bias" else []
+        else:
             text = np.array2string(array, threshold=64, separator=", ")
             lines.append(
                 f"  {name} = {text}  # {array.dtype} {array.shape}".replace("\n", "\n    ")

@@ -183,6 +183,9 @@ WRONG = {
 }  # fmt: skip
 
 
+MERGED = "merged_statistics_are_those_of_the_whole"
+
+
 def shown(path: Path, examples: int = 10) -> str:
     """Return what a run prints after its heading."""
     options = Options(str(path), Limits(in_process=True), examples, 1)
@@ -208,6 +211,21 @@ def test_wrong_code_is_told_why(saved: Callable[..., Path], mistake: str) -> Non
     assert text.startswith("FAIL: "), text
     assert cause in text.replace("\n   ", " "), text
     assert len(text.splitlines()) <= 40, text
+
+
+@pytest.mark.parametrize(("name", "given"), [
+    ("ultralytics-deconv-axis", ("weight = ", "transposed = True", "groups = ", "running_var = ")),
+    ("syncbn-mean-of-vars", ("counts = ", "means = ", "variances = ")),
+])  # fmt: skip
+def test_the_arguments_of_the_very_call_are_shown(
+    bncheck: Callable[..., Any], name: str, given: tuple[str, ...]
+) -> None:
+    """A fold or a merge that fails prints what it was given, not the batch it was made from."""
+    invariant = "folding_preserves_inference" if "weight = " in given else MERGED
+    ran = bncheck("run", f"mutants:{name}", "--only", invariant, "--seed", 1)
+    assert ran.status == 1
+    assert all(f"\n     {text}" in ran.out for text in given), ran.out
+    assert "\n     x = " not in ran.out
 
 
 def test_strict_makes_remarks_failures(bncheck: Callable[..., Any], saved: Any) -> None:
