@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .support.argument_types import DATABASE, add_limits, positive, seed_number
-from .support.terminal import LONGEST
+from .support.terminal import LONGEST, nearest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -18,6 +19,8 @@ class _Parser(argparse.ArgumentParser):
         """Say what is wrong in one line, with status 2."""
         one = " ".join(message.split())
         one = one.replace("ignored explicit argument", "expected no value, not")
+        if given := re.search(r"COMMAND: invalid choice: '([^']*)'", one):
+            one += nearest(given[1], ["run", "invariants", *_ROOMS])
         one = one if len(one) <= LONGEST else f"{one[:LONGEST]}…"
         self.exit(2, f"{self.prog}: {one}; see {self.prog} --help\n")
 

@@ -31,7 +31,7 @@ from ..run.text import (
     write_json,
 )
 from ..support.signals import status_of, terminable
-from ..support.terminal import clear, complain, show, unwritable
+from ..support.terminal import clear, coloured, complain, show, unwritable
 from ..targets.isolate import trace
 from ..targets.isolate.limits import Limits, needs_process
 
@@ -168,7 +168,8 @@ class _Run:
             if not early and self.done < len(self.names):
                 early = "stopped at the first failure; so far "
             args = self.options.seed, self.examples, self.where
-            print(screen(self.target, self.results, self._causes(), *args, early=early), flush=True)
+            text = screen(self.target, self.results, self._causes(), *args, early=early)
+            print(coloured(text), flush=True)
             return
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:

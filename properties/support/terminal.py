@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 LONGEST = 1000  # characters of a complaint
@@ -19,6 +23,27 @@ def unwritable(path: Path | None, option: str = "--json") -> str:
     if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
         return f"{option}={path}: expected a file in a folder that exists"
     return ""
+
+
+_COLOURS = {"PASS": "32", "FAIL": "31", "UNDECIDED": "33"}
+
+
+def coloured(text: str) -> str:
+    """Colour the verdict on a terminal, unless NO_COLOR is set."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return re.sub(
+        "(PASS|FAIL|UNDECIDED)(?=: )",
+        lambda found: f"\x1b[{_COLOURS[found[1]]}m{found[1]}\x1b[0m",
+        text,
+        count=1,
+    )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a question after the name that was meant, empty where none is near."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def show(text: str) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..model.contract import FUNCTIONS, TargetError
+from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
 from .adapters.installed import in_order, misnamed, named, require
@@ -132,9 +133,11 @@ def _module(name: str, spec: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name + ".").startswith(error.name + "."):
-            names = ", ".join(sorted({**_third_party(), **BUILT_IN}))
+            known = sorted({**_third_party(), **BUILT_IN})
+            names = ", ".join(known)
             raise TargetError(
-                f"target={spec}: no such module; expected one of {names}, a module or a file.py"
+                f"target={spec}: no such module{nearest(spec, known)}; "
+                f"expected one of {names}, a module or a file.py"
             ) from error
         raise TargetError(
             f"target={spec}: it needs {error.name}, which is not installed; "

@@ -592,3 +592,26 @@ def test_a_checker_that_claims_nothing_is_undecided() -> None:
     empty = Invariant("empty", lambda target, case: (), right.needs, right.plant, "batch", 1.0)
     result = run_invariant(loaded("bn"), empty, examples=20)
     assert (result.verdict, result.examples, result.decisive) == ("undecided", 20, 0)
+
+
+@pytest.mark.parametrize(("words", "meant"), [(["rnu"], "run"), (["run", "bnn"], "bn")])
+def test_a_slip_of_the_fingers_is_answered_by_what_was_meant(
+    bncheck: Run, words: list[str], meant: str
+) -> None:
+    """A command or a target that is nearly one is asked after."""
+    ran = bncheck(*words)
+    assert ran.status == 2
+    assert f"; did you mean {meant}?" in one_line(ran)
+
+
+def test_colour_is_for_terminals(bncheck: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict is coloured on a terminal, and plain in a pipe or where NO_COLOR is set."""
+    words = ("run", "--only", REFERENCE, "--examples", 5, "--seed", 1)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b" not in bncheck(*words).out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    from properties.support.terminal import coloured
+
+    assert coloured("PASS: all\nFAIL: x") == "\x1b[32mPASS\x1b[0m: all\nFAIL: x"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured("PASS: all") == "PASS: all"
