@@ -192,7 +192,7 @@ def test_a_server_that_goes_away_is_one_line(
     ran = bncheck("run", path, *words, "--database", server, "--json", out)
     assert (ran.status, ran.err.count("\n")) == (2, 1), ran.err
     assert ran.err.startswith("bncheck: --database: it no longer answers: "), ran.err
-    assert "interrupted; so far 1 pass" in ran.out, ran.out
+    assert "interrupted; so far PASS: 1 of 1 invariants" in ran.out, ran.out
     content = json.loads(out.read_text(encoding="utf-8"))
     assert content["complete"] is False and len(content["invariants"]) == 1
 
