@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from ..model.contract import Target, TargetError
 from ..plants.planted import PLANTED
+from ..support.terminal import nearest
 from .catalogue import NOT_RUNNABLE, SEED, built
 from .controls import controls
 from .elsewhere import all_mutants
@@ -30,9 +30,9 @@ def named(name: str) -> tuple[Target, bool]:
     if name in NOT_RUNNABLE:
         feature, reason = NOT_RUNNABLE[name]
         raise TargetError(f"target=mutants:{name}: not runnable: it needs {feature}; {reason}")
-    near = difflib.get_close_matches(name, [*known, *right, *PLANTED], n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]}?" if near else "expected one that bncheck mutants lists"
-    raise TargetError(f"target=mutants:{name}: no such mutant; {hint}")
+    meant = nearest(name, [*known, *right, *PLANTED], cutoff=0.3)
+    hint = meant or "; expected one that bncheck mutants lists"
+    raise TargetError(f"target=mutants:{name}: no such mutant{hint}")
 
 
 def offered_by(name: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:

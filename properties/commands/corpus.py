@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +58,6 @@ def _read(folder: Path) -> tuple[list[Entry], list[str]]:
     return read_corpus(folder)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide what a target warns of: it is its own affair."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def run_replay(args: argparse.Namespace) -> int:
     """Replay entries; 0 all hold, 1 one failed, 2 unreadable, 3 the target offers none of them."""
     from ..corpus.replay import replay
@@ -77,7 +67,10 @@ def run_replay(args: argparse.Namespace) -> int:
 
     try:
         entries, problems = _read(args.corpus)
-        with open_target(args.target, Limits(in_process=True)) as target, quiet():
+        hidden = warnings.catch_warnings(
+            action="ignore"
+        )  # what a target warns of is its own affair
+        with open_target(args.target, Limits(in_process=True)) as target, hidden:
             for problem in problems:
                 complain(problem)
             chosen = [entry for entry in entries if entry.core or not args.core]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ from ..run.text import (
     write_json,
 )
 from ..support.signals import status_of, terminable
-from ..support.terminal import clear, coloured, complain, show, unwritable
+from ..support.terminal import clear, coloured, complain, nearest, show, unwritable
 from ..targets.isolate import trace
 from ..targets.isolate.limits import Limits, needs_process
 
@@ -64,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, list(INVARIANTS), n=1, cutoff=0.3)
-    return f"; did you mean {near[0]}?" if near else "; expected one that bncheck run lists"
+    meant = nearest(name, INVARIANTS, cutoff=0.3)
+    return meant or "; expected one that bncheck invariants lists"
 
 
 def _report_killed_runs() -> None:
@@ -174,13 +173,7 @@ class _Run:
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:
                 print(f"\n{failure_text(result, *run, self.session.cause_of(result))}")
-            elif result.verdict in (
-                "fail",
-                "remark",
-                "unexpected pass",
-                "undecided",
-                "expected failure",
-            ):
+            elif result.verdict not in ("pass", "not offered"):
                 print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
         early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
         stopped = "interrupted; so far " if interrupted else early

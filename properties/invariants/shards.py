@@ -85,7 +85,6 @@ def merged_gradients_are_those_of_the_whole(target: Target, case: Case) -> Itera
 
     Sums add; means of unequal shards do not, (26).
     """
-
     counts, *sums = gradient_shards(case)
     pr = expected.precision_of(case, state=True)
     count, *got = contract.merge(target, "merge_gradients", counts, *sums)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def _gamma_ignored(functions: Functions) -> Functions:
 
 
 def _swapped(name: str, one: int, two: int) -> Pieces:
-    """Return the right pieces with two results of a function, or two of its arguments, swapped."""
+    """Return the right pieces with two results of a function swapped."""
 
     def rewire(functions: Functions) -> Functions:
         def wrong(*args: Any, **options: Any) -> Any:
@@ -65,6 +66,8 @@ def _swapped(name: str, one: int, two: int) -> Pieces:
 
 
 def _given_swapped(one: int, two: int) -> Pieces:
+    """Return the right pieces with two arguments of the forwards swapped."""
+
     def rewire(functions: Functions) -> Functions:
         def swap(name: str) -> Any:
             def wrong(*args: Any, **options: Any) -> Any:
@@ -175,23 +178,20 @@ def _changed(pieces: Pieces) -> dict[str, Any]:
 
 
 _FORWARD = {"mean", "variance", "rstd", "output", "rewire"}
-_BACKWARD = {"input_gradient", "gamma_gradient", "beta_gradient", "backward_rstd"}
 
 
 def pairs(names: set[str]) -> Iterator[tuple[tuple[str, str], Pieces]]:
     """Yield two errors at once: those of these names, and any two of the forward."""
-    wrong = {name: (pieces, _changed(pieces)) for name, pieces in singles().items()}
-    order = list(wrong)
-    for i, one in enumerate(order):
-        for two in order[i + 1 :]:
-            first, second = wrong[one][1], wrong[two][1]
-            both_forward = first.keys() <= _FORWARD and second.keys() <= _FORWARD
-            if not both_forward and not {one, two} <= names:
-                continue
-            rewires = [c["rewire"] for c in (first, second) if "rewire" in c]
-            if (first.keys() & second.keys()) - {"rewire"} or "where" in {*first, *second}:
-                continue
-            changes = {**first, **second}
-            if len(rewires) == 2:
-                changes["rewire"] = lambda functions, rs=rewires: rs[1](rs[0](functions))
-            yield (one, two), replace(Pieces(), **changes)
+    changed = {name: _changed(pieces) for name, pieces in singles().items()}
+    for one, two in combinations(changed, 2):
+        first, second = changed[one], changed[two]
+        both_forward = first.keys() <= _FORWARD and second.keys() <= _FORWARD
+        if not both_forward and not {one, two} <= names:
+            continue
+        rewires = [c["rewire"] for c in (first, second) if "rewire" in c]
+        if (first.keys() & second.keys()) - {"rewire"} or "where" in {*first, *second}:
+            continue
+        changes = {**first, **second}
+        if len(rewires) == 2:
+            changes["rewire"] = lambda functions, rs=rewires: rs[1](rs[0](functions))
+        yield (one, two), replace(Pieces(), **changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -40,9 +39,11 @@ def coloured(text: str) -> str:
     )
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """Return a question after the name that was meant, empty where none is near."""
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    import difflib  # for complaints alone
+
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -389,11 +389,12 @@ def _capabilities(
             yield name
 
 
-_REFUSALS = ("NotImplementedError", "not implemented", "not supported", "unsupported", "only")
+_REFUSALS = ("notimplementederror", "not implemented", "not supported", "unsupported")
 
 
 def _is_refusal(text: str) -> bool:
     """Return whether an error says that something is not there, not that it went wrong."""
+    text = text.lower()  # NumPy says "only length-1 arrays ..." of code that goes wrong
     return any(word in text for word in _REFUSALS) and "unsupported operand" not in text
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from properties.cli import parser
+from properties.invariants import INVARIANTS
 from properties.run.text import invariants_table
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +34,12 @@ COMMANDS = sorted(
     {part.strip() for block in blocks("sh") for part in re.split(r"&&|\n", block) if part.strip()}
 )
 NAMED = re.compile(r"`(bncheck (?!COMMAND)[a-z][a-z-]*[^`]*)`")
+
+
+def test_the_readme_counts_the_invariants() -> None:
+    """A run of bn holds as many as the page says."""
+    count = len(INVARIANTS)
+    assert f"`PASS: {count} of {count} invariants hold`" in README
 
 
 def test_the_readme_is_short() -> None:
