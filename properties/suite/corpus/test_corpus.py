@@ -254,29 +254,46 @@ def test_a_failing_run_is_found_again(
 
 
 _KILLED = """
-import argparse, os, pathlib, random, signal, sys, time
+import argparse, os, pathlib, signal, sys
 from properties.commands import corpus as corpus_cli
-from properties.corpus import expected as corpus_expected
 from properties.corpus.files import read_file
 folder = pathlib.Path(sys.argv[1])
 target, given = folder / "findings.json", folder / "given.txt"
 old = target.read_text()
 args = argparse.Namespace(action="add", file=given, from_last_run=False, corpus=folder)
 sys.stdout = open(os.devnull, "w")
-started = time.perf_counter()
-assert corpus_cli.run(args) == 0
-took, new = time.perf_counter() - started, target.read_text()
+
+def lines_until(last):
+    # Run the command, kill this process at its line of that number, and tell which lines write.
+    count, writing = 0, []
+    def line(frame, event, arg):
+        nonlocal count
+        if event == "line":
+            count += 1
+            if frame.f_code.co_filename.endswith("writing.py"):
+                writing.append(count)
+            if count == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return line
+    sys.settrace(line)
+    status = corpus_cli.run(args)
+    sys.settrace(None)
+    assert status == 0
+    return count, writing
+
+lines_until(0)
+target.write_text(old)
+(total, writing), new = lines_until(0), target.read_text()
 assert new != old
-rng, seen = random.Random(3), []
-for _ in range(100):
+seen = []
+moments = sorted({*(1 + k * (total - 1) // 80 for k in range(81)), *writing})
+for moment in moments:
     target.write_text(old)
     child = os.fork()
     if child == 0:
-        corpus_cli.run(args)
-        os._exit(0)
-    time.sleep(rng.uniform(0, 1.3 * took))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+        lines_until(moment)
+        os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "not killed"
     found = target.read_text()
     assert found in (old, new), "neither the old nor the new file"
     assert read_file(target)[1] == []
@@ -287,15 +304,15 @@ sys.stderr.write(f"{sum(seen)} of {len(seen)} were written")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
 def test_adding_killed_at_any_moment_leaves_a_whole_file(folder: Path) -> None:
-    """After each of 100 kills with SIGKILL the file is the old or the new one."""
+    """After a SIGKILL at each line that writes and 80 others the file is the old or the new one."""
     corpus_io.write_whole(folder / "findings.json", corpus_io.format_entries(ENTRIES[:5]))
     corpus_io.write_whole(folder / "given.txt", corpus_io.format_entries([_plain()]))
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, str(folder)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    written = int(done.stderr.split()[0])
-    assert 0 < written < 100, done.stderr
+    written, killed = int(done.stderr.split()[0]), int(done.stderr.split()[2])
+    assert 0 < written < killed > 80, done.stderr
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
