@@ -10,7 +10,8 @@ import numpy as np
 from ..model.contract import Array, Conventions
 from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, folded
-from .catalogue import BODIES, SEED, TORCH, Mutant, mutants
+from .catalogue import BODIES as BODIES
+from .catalogue import SEED, TORCH, Mutant, mutants
 
 
 def _divisor_with_eps(var: Array, n: int, convention: str, eps: Any) -> Array:

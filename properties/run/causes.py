@@ -1,4 +1,7 @@
-"""The wrong batch norms that a diagnosis knows, each as a sentence with the usual fix."""
+"""The wrong batch norms that a diagnosis knows, each as a sentence with the usual fix.
+
+Those of LAST_AXIS take the channels on the last axis themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 
 from reference import forms
 
-from ..bugs.catalogue import BODIES
+from ..bugs.elsewhere import BODIES
 from ..model.contract import Array
 from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, root_of_sum
@@ -154,18 +157,13 @@ SENTENCES: dict[str, str] = tomllib.loads(
     Path(__file__).with_name("causes.toml").read_text(encoding="utf-8")
 )
 
-OF_ONE_VALUE = ("unbiased_variance_is_unguarded",)  # what shows with one value per channel alone
+LAST_AXIS = ("channels_last_refused_in_rank_2", "channels_last_ignored_in_rank_5")
 
 
-def singles() -> Named:
+def known() -> Named:
     """Return the wrong batch norms that have a sentence; of one name the catalogue's counts."""
-    known = {**PLANTED, **BODIES, **EXTRA}
-    return {name: known[name] for name in SENTENCES if name not in OF_ONE_VALUE}
-
-
-def of_one_value() -> Named:
-    """Return those that show on batches of one value per channel alone."""
-    return {name: BODIES[name] for name in OF_ONE_VALUE}
+    everything = {**PLANTED, **BODIES, **EXTRA}
+    return {name: everything[name] for name in SENTENCES}
 
 
 def _changed(pieces: Pieces) -> dict[str, Any]:
@@ -182,7 +180,7 @@ _FORWARD = {"mean", "variance", "rstd", "output", "rewire"}
 
 def pairs(names: set[str]) -> Iterator[tuple[tuple[str, str], Pieces]]:
     """Yield two errors at once: those of these names, and any two of the forward."""
-    changed = {name: _changed(pieces) for name, pieces in singles().items()}
+    changed = {name: _changed(pieces) for name, pieces in known().items()}
     for one, two in combinations(changed, 2):
         first, second = changed[one], changed[two]
         both_forward = first.keys() <= _FORWARD and second.keys() <= _FORWARD

@@ -44,8 +44,13 @@ def findings(target: Target, results: Sequence[Result], causes: Sequence[Cause])
             by_message.setdefault(without_numbers(result.message), []).append(result)
         else:
             numeric.append(result)
-    found = [Finding((), *_led(group)) for group in by_message.values()]
     explained = [r for r in numeric if causes and explains(causes[0], target, r)]
+    found = []
+    for group in by_message.values():
+        if causes and any(explains(causes[0], target, r) for r in group):
+            explained += group
+        else:
+            found.append(Finding((), *_led(group)))
     if explained:
         found.insert(0, Finding(tuple(c.sentence for c in causes), *_led(explained)))
     rest = [r for r in numeric if r not in explained]
