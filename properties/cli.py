@@ -100,8 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     _show_anything()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    top = parser(next((word for word in given if not word.startswith("-")), ""))
+    wanted = next((word for word in given if not word.startswith("-")), "")
+    if wanted == "audit":
+        given = _room("audit").joined(given)
+    top = parser(wanted)
     args = top.parse_args(given)
+    args.words = given
     if args.version:
         from importlib.metadata import version
 

@@ -40,4 +40,5 @@ def offered_by(name: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]
     target, stated = named(name)
     conventions = asdict(target.conventions) if stated else {}
     known = {k: v for k, v in conventions.items() if v is not None}
-    return dict(target.functions), {**({"eps": "passed"} if stated else {}), **known}
+    passed = {"eps": "passed", "fixed_momentum": "passed"} if stated else {}
+    return dict(target.functions), {**passed, **known}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +34,10 @@ MEANINGS = {
     "ty": "forward mode",
 }
 _EPILOG = """
-names: x xc xhat mean var std rstd y dy gamma beta eps n; functions: sum mean sqrt square (over the
-rows); several statements are separated by `;`, the last one is the value; with --mode eval, mean
-and var are the running ones. A TEXT that starts
-with - is given as --dstd=TEXT. A TEXT is never run as Python; a FILE is. Exit status: 0 equal,
-1 not equal, 2 not a formula, 3 unknown.
+names: x xc xhat mean var std rstd y dy gamma beta eps n, and the usual others (dout, N, sigma);
+functions: sum mean sqrt square (over the rows); several statements are separated by `;`, the last
+one is the value; with --mode eval, mean and var are the running ones. A TEXT is never run as
+Python; a FILE is. Exit status: 0 equal, 1 not equal, 2 not a formula, 3 unknown.
 """
 
 
@@ -42,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bncheck audit`."""
     parser.epilog = _EPILOG
     parser.add_argument(
-        "file", nargs="?", metavar="FILE.py[:FUNCTION]",
-        help="NumPy code f(dy, x, gamma, eps), a contract implementation, or a layer class",
+        "file", nargs="?", metavar="FILE.py[:FUNCTION]|TEXT",
+        help="NumPy code f(dy, x, gamma, eps), a backward with its forward, a contract "
+        "implementation, a layer class; or a formula, of dx unless it says `name = ...`",
     )  # fmt: skip
     texts = parser.add_argument_group("formulas as text")
     for quantity in QUANTITIES:
@@ -65,7 +69,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eps", type=number, help="built into code that float64 must judge")
     parser.add_argument("--seed", type=_seed, metavar="N", help="try the same points again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports there")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is not covered")
     parser.add_argument("--markdown", action="store_true", help="print Markdown for an issue")
+
+
+def joined(words: list[str]) -> list[str]:
+    """Return the words with a formula that starts with - joined to its option."""
+    options = {f"--{quantity.replace('_', '-')}" for quantity in QUANTITIES}
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in options and word.startswith("-") and len(word) > 1:
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _seed(text: str) -> int:
@@ -81,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
     question = Question(args.mode, args.momentum, args.running_var)
     try:
         _check(args)
+        if args.file is not None and _needs_own_process(_split(args.file)[0]):
+            return _in_own_process(args)
         reports = [
             audit(formula, asked, seed=args.seed, eps=args.eps)
             for formula, asked in _formulas(args, question)
@@ -103,6 +122,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _formulas(args: argparse.Namespace, question: Any) -> list[tuple[Formula, Any]]:
     from reference.audit import NotAFormula, from_file, from_text
+    from reference.audit.text import meant
 
     found: list[tuple[Formula, Any]] = _catalogue() if args.catalogue else []
     texts = {q: getattr(args, f"text_{q}") for q in QUANTITIES}
@@ -110,8 +130,9 @@ def _formulas(args: argparse.Namespace, question: Any) -> list[tuple[Formula, An
         if text is not None:
             found.append((from_text(quantity, _read(text), args.mode), question))
     if args.file is not None:
-        path, _, name = args.file.rpartition(":")
-        path, name = (path, name) if path.endswith(".py") else (args.file, "")
+        path, name = _split(args.file)
+        if not path.endswith(".py") and not Path(path).exists():
+            return [*found, (from_text(meant(args.file), args.file, args.mode), question)]
         returns = _returns(args.returns)
         found += [(f, question) for f in from_file(Path(path), name or None, returns, args.mode)]
     if not found:
@@ -119,6 +140,54 @@ def _formulas(args: argparse.Namespace, question: Any) -> list[tuple[Formula, An
             "nothing to audit: expected FILE.py:FUNCTION or a formula such as --dx TEXT"
         )
     return found
+
+
+def _split(file: str) -> tuple[str, str]:
+    """Return the path and the name after it, if there is one."""
+    path, _, name = file.rpartition(":")
+    return (path, name) if path.endswith(".py") else (file, "")
+
+
+_PLAIN = {
+    "numpy", "math", "functools", "itertools", "operator", "typing", "dataclasses", "fractions",
+    "collections", "abc", "enum", "warnings", "__future__",
+}  # fmt: skip
+_CHILD = "BNCHECK_AUDIT_CHILD"
+
+
+def _needs_own_process(path: str) -> bool:
+    """Return whether a file imports what may be native code, which may end the process."""
+    if os.environ.get(_CHILD) or not Path(path).is_file():
+        return False
+    try:
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):
+        return False
+    names = [a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names]
+    names += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    return any(name.split(".")[0] not in _PLAIN for name in names)
+
+
+def _in_own_process(args: argparse.Namespace) -> int:
+    """Audit in a process of its own; one that a signal ends is no formula."""
+    from reference.audit import NotAFormula
+
+    done = subprocess.run(
+        [sys.executable, "-m", "properties.cli", *args.words], env={**os.environ, _CHILD: "1"}
+    )
+    if done.returncode < 0 or done.returncode > 128:
+        number = -done.returncode if done.returncode < 0 else done.returncode - 128
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise NotAFormula(
+            f"file={args.file!r}: its code ended the process ({_signal(number)}); native code is "
+            "not a formula, check it with bncheck run"
+        )
+    return done.returncode
+
+
+def _signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _returns(names: str) -> list[str]:
@@ -147,7 +216,9 @@ def _catalogue() -> list[tuple[Formula, Any]]:
 
 
 def _show(reports: list[Report], args: argparse.Namespace) -> None:
-    written = [report.markdown() if args.markdown else report.text() for report in reports]
+    written = [
+        report.markdown() if args.markdown else report.text(args.verbose) for report in reports
+    ]
     print("\n\n".join(written))
     if args.json is not None:
         _write(args.json, reports)

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the matrix; 0 where every mutant is killed and no control accused, else 1."""
     from ..corpus.files import write_whole
+    from ..kills import causes
     from ..kills.matrix import run_matrix
     from ..kills.tables import summary, to_csv, to_json, to_markdown
 
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             write_whole(args.out / "kill_matrix.json", text)
             write_whole(args.out / "kill_matrix.csv", to_csv(matrix))
             write_whole(args.out / "kill_matrix.md", to_markdown(matrix))
+            write_whole(args.out / "causes.md", causes.to_markdown(list(causes.told())))
         except OSError as error:
             return complain(f"--out={args.out}: {error.strerror or error}")
     return 1 if matrix.survivors() or matrix.accused() else 0

@@ -167,7 +167,9 @@ class _Run:
             if not early and self.done < len(self.names):
                 early = "stopped at the first failure; so far "
             args = self.options.seed, self.examples, self.where
-            text = screen(self.target, self.results, self._causes(), *args, early=early)
+            causes = self._causes()
+            audit = self._audit()
+            text = screen(self.target, self.results, causes, *args, early=early, audit=audit)
             print(coloured(text), flush=True)
             return
         for result in self.results:
@@ -180,12 +182,22 @@ class _Run:
         print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
 
     def _causes(self) -> list[Cause]:
-        """Return what may be wrong where numbers are; nothing where the target cannot be asked."""
-        if not any(r.verdict == "fail" and r.failure is not None for r in self.results):
+        """Return what may be wrong where an example fails."""
+        if not any(r.verdict == "fail" and r.case is not None for r in self.results):
             return []
         show("looking for the cause")
         try:
             return self.session.causes
+        finally:
+            clear()
+
+    def _audit(self) -> list[str]:
+        """Return what the audit says, where numbers are wrong."""
+        if not any(r.verdict == "fail" and r.failure is not None for r in self.results):
+            return []
+        show("asking the audit")
+        try:
+            return self.session.audit
         finally:
             clear()
 

@@ -298,7 +298,7 @@ def _sentences(formula: Formula, found: Found, unbiased: bool) -> list[str]:
     right = ("n / (n - 1)" if unbiased else "", 1.0)
     told = [(words, belongs, of, *_simple(value)) for (words, belongs, _), (of, value)
             in zip(formula.terms, found, strict=True)]  # fmt: skip
-    own = {(of, number) for _, belongs, of, number, _ in told if belongs}
+    own = {(of, text) for _, belongs, of, _, text in told if belongs}
     others = any(number for _, belongs, _, number, _ in told if not belongs)
     name = formula.result
     if len(own) == 1 and not others and formula.piece != "running_variance":

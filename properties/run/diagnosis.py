@@ -182,41 +182,47 @@ def _apart(one: Results, two: Results, case: Case) -> set[str]:
 def explains(cause: Cause, target: Target, result: Result) -> bool:
     """Return whether a failure is a consequence: the target does there what the cause does.
 
-    It misbehaves there too, or deviates alike in the claims, or gives the same results.
+    It misbehaves there too, or gives the same results, or deviates alike in the claims. The cause
+    is computed in float64, and in the dtype of the case, as errors may grow without bound there.
     """
-    case, invariant = result.case, result.invariant
-    if case is None:
-        return False
-    made = _made(cause.pieces, target, exact=not cause.rounding)
-    if result.failure is None:
-        if invariant.inputs == "sequence":
-            return False
-        try:
-            judge(invariant.check(made, case))
-        except Died:
-            raise
-        except Misbehaved:
-            return True
+    if result.case is None:
         return False
     try:
-        if not _apart(results(target, case), results(made, case), case):
-            return True
+        return any(
+            _does(_made(cause.pieces, target, exact), cause, target, result)
+            for exact in (True, False)
+        )
     except Died:
         return False
+
+
+def _does(made: Target, cause: Cause, target: Target, result: Result) -> bool:
+    case, invariant = result.case, result.invariant
+    assert case is not None
     if invariant.inputs == "sequence":
-        return False
+        same = not _apart(results(target, case), results(made, case), case)
+        return result.failure is not None and same
     try:
-        ours = judge(invariant.check(target, case)).claims
         theirs = judge(invariant.check(made, case))
+    except Died:
+        raise
+    except Misbehaved:
+        return result.failure is None
+    if result.failure is None or theirs.failure is None:
+        return False
+    if not _apart(results(target, case), results(made, case), case):
+        return True
+    try:
+        ours = judge(invariant.check(target, case))
     except Misbehaved:
         return False
     if cause.rounding:
-        return theirs.failure is not None and judge(ours).worst <= 64 * theirs.worst
-    same = [
+        return ours.worst <= 64 * theirs.worst
+    alike = [
         replace(b, got=_deviation(b), want=_deviation(a), bits=False)
-        for b, a in zip(theirs.claims, ours, strict=False)
+        for b, a in zip(theirs.claims, ours.claims, strict=False)
     ]
-    return theirs.failure is not None and judge(same).failure is None
+    return judge(alike).failure is None
 
 
 def _deviation(claim: Claim) -> Array:

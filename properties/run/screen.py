@@ -23,6 +23,7 @@ _FIRST = (  # whose example says most, the first that failed
     "folding_preserves_inference",
 )
 _LONGEST = 24  # lines of an example
+_MOST = 38  # lines below the heading
 
 
 @dataclass(frozen=True)
@@ -105,18 +106,44 @@ def screen(
     database: str = "",
     *,
     early: str = "",
+    audit: Sequence[str] = (),
 ) -> str:
-    """Return the verdict and what it rests on, at most 40 lines for one cause."""
+    """Return the verdict and what it rests on, at most 40 lines for one cause.
+
+    Args:
+        early: why the run ended before its end, before the verdict.
+        audit: what the exact audit says of the target.
+    """
     grouped = findings(target, results, causes)
+    lines = _screen(target, results, grouped, seed, examples, database, early, audit, _LONGEST)
+    if (over := len(lines) - _MOST) > 0:
+        longest = max(_LONGEST - over, 8)
+        lines = _screen(target, results, grouped, seed, examples, database, early, audit, longest)
+    return "\n".join(lines)
+
+
+def _screen(
+    target: Target,
+    results: Sequence[Result],
+    grouped: Sequence[Finding],
+    seed: int,
+    examples: int,
+    database: str,
+    early: str,
+    audit: Sequence[str],
+    longest: int,
+) -> list[str]:
     lines = [_verdict(results, grouped, early)]
     for number, finding in enumerate(grouped, 1):
-        if number > 1 and not finding.causes and grouped[0].causes:
+        if number > 1 and not finding.causes:
             lines += ["", *_left_over(finding, number)]
         else:
-            lines += ["", *_finding(finding, number, target, seed, examples, database)]
+            lines += ["", *_finding(finding, number, target, seed, examples, database, longest)]
+        if number == 1:
+            lines += [part for line in audit for part in _wrapped(f"   {line}", "      ")]
     told = {without_numbers(f.example.message) for f in grouped if f.example.failure is None}
     rest = _rest(target, results, told)
-    return "\n".join(lines + ([""] if grouped and rest else []) + rest)
+    return lines + ([""] if grouped and rest else []) + rest
 
 
 def _verdict(results: Sequence[Result], grouped: Sequence[Finding], early: str) -> str:
@@ -145,7 +172,13 @@ def _many(grouped: Sequence[Finding]) -> str:
 
 
 def _finding(
-    finding: Finding, number: int, target: Target, seed: int, examples: int, database: str
+    finding: Finding,
+    number: int,
+    target: Target,
+    seed: int,
+    examples: int,
+    database: str,
+    longest: int,
 ) -> list[str]:
     lines = []
     for k, sentence in enumerate(finding.causes):
@@ -159,8 +192,8 @@ def _finding(
     else:
         text = failure_text(example, target, seed, examples, database).splitlines()
         cut = [_cut(line) for line in text]
-        if len(cut) > _LONGEST:
-            cut = [*cut[:_LONGEST], "  ... (-v shows all of it)"]
+        if len(cut) > longest:
+            cut = [*cut[:longest], "  ... (-v shows all of it)"]
         lines += [f"   {line}" for line in cut]
     if finding.consequences:
         names = [name_of(r) for r in finding.consequences]
@@ -170,10 +203,10 @@ def _finding(
 
 
 def _left_over(finding: Finding, number: int) -> list[str]:
-    """Return what the cause that was found does not reproduce, in short."""
+    """Return a further finding of unknown cause, in short."""
     example = finding.example
     names = [name_of(r) for r in (example, *finding.consequences)]
-    what = example.message if example.failure is None else "not explained by it"
+    what = example.message if example.failure is None else "cause not known"
     text = f"{number}. {what} ({len(names)}; -v shows more): {', '.join(names)}"
     return _wrapped(text, "   ")[:4]
 

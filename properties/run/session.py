@@ -17,6 +17,7 @@ from ..model.contract import Target
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
 from . import expectations
+from .audited import asked
 from .diagnosis import Cause, causes, explains
 from .expectations import Expectation
 
@@ -61,9 +62,14 @@ class Session:
             warnings.simplefilter("ignore")
             return causes(self.target)
 
+    @cached_property
+    def audit(self) -> list[str]:
+        """What the exact audit says of a target that is a file, asked when first wanted."""
+        return asked(self.target)
+
     def cause_of(self, result: Result) -> str:
         """Return what explains a failure, alternatives after "or", empty where nothing does."""
-        if result.failure is None or not self.causes:
+        if result.case is None or not self.causes:
             return ""
         if not explains(self.causes[0], self.target, result):
             return ""

@@ -37,7 +37,10 @@ def probed(
     """Return the target that these functions make, with its conventions and what it offers."""
     eps = stated.get("eps")
     how = eps if eps in ("fixed", "passed") else ""  # what an adapter knows of it
-    known = stated_conventions({k: stated[k] for k in stated if k != "eps" or not how}, spec)
+    momentum_passed = stated.get("fixed_momentum") == "passed"
+    told = {"eps"} if how else set()
+    told |= {"fixed_momentum"} if momentum_passed else set()
+    known = stated_conventions({k: stated[k] for k in stated if k not in told}, spec)
     if "bfloat16" in known.get("dtypes", ()) and "bfloat16" not in _installed_dtypes():
         raise TargetError(
             f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
@@ -66,6 +69,8 @@ def probed(
         offers |= {"running statistics"}
     target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
     found: dict[str, Any] = averages or {}
+    if momentum_passed:
+        found.pop("fixed_momentum", None)
     if how == "fixed":
         found["eps"] = _fixed_eps(target, dtypes, first[1])
     elif not how and conventions.eps is None:

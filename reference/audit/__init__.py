@@ -61,7 +61,7 @@ def audit(
     Raises:
         NotAFormula: it raises on plain data or is of the wrong structure.
     """
-    question = replace(question or Question(), mode=formula.mode)
+    question = replace(question or Question(), mode=formula.mode, **formula.stated)
     seed = secrets.randbits(128) if seed is None else seed
     try:
         verdict = judge(formula, question, seed, sizes, brief=not explain)
@@ -100,12 +100,11 @@ def _explained(
     formula: Formula, question: Question, seed: int, quantity: str, mismatch: Mismatch
 ) -> Result:
     diagnosis, line = diagnose(formula, quantity, question, seed, mismatch.point.shape)
-    wrong = first_wrong_line(formula, question, seed)
-    other = wrong if wrong and wrong.name != quantity else None
+    wrong = first_wrong_line(formula, quantity, question, seed)
     return Result(
         quantity, "not equal", message=mismatch.message, corrected=line,
         diagnosis=tuple(d for d in diagnosis if d.words != mismatch.message),
-        wrong_line=other.words if other else "",
+        wrong_line=wrong.words if wrong else "",
         counterexample=smallest(formula, quantity, question),
     )  # fmt: skip
 
@@ -118,7 +117,9 @@ def _zero_terms(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _built_in(formula: Formula) -> float | None:
-    """Return the eps typed in the code, None where it takes one or types several."""
+    """Return the eps that the code states or types, None where it takes one or types several."""
+    if formula.eps is not None:
+        return formula.eps
     values = {float(text.split()[0]) for text in formula.typed_eps}
     return values.pop() if len(values) == 1 and not formula.takes_eps else None
 

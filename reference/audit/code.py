@@ -11,32 +11,10 @@ from .bind import both, copied, flat, typed
 from .formula import Formula, Values
 from .literals import NotAFormula
 from .module import Module, load
+from .names import ALIASES
 from .points import QUANTITIES
-from .targets import contract, layer_class
+from .targets import contract, layer_class, pair
 
-ALIASES: dict[str, str] = {
-    alias: name
-    for name, aliases in {
-        "dy": "dout grad grad_output grad_out grad_y dL_dy dLdy upstream dY delta",
-        "x": "X input inputs inp",
-        "gamma": "weight w scale",
-        "beta": "bias shift",
-        "eps": "epsilon",
-        "mean": "mu batch_mean sample_mean save_mean saved_mean",
-        "var": "variance sigma2 batch_var sample_var save_var",
-        "std": "sigma",
-        "rstd": "invstd inv_std istd ivar save_invstd save_rstd inv_var",
-        "xhat": "x_hat xn x_norm xnorm normalized x_normalized",
-        "xc": "xmu x_centered centered",
-        "y": "out output z",
-        "n": "N m M batch_size",
-    }.items()
-    for alias in [name, *aliases.split()]
-}
-_SAME = (
-    "momentum", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta",
-)  # fmt: skip
-ALIASES |= {name: name for name in _SAME}
 KNOW_EPS = {"eps", "std", "rstd", "xhat"}  # a parameter that carries eps into the function
 _REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 RETURNS = {
@@ -66,6 +44,8 @@ def from_file(
         if "forward_train" in module.plain:
             return contract(module)
         name = _only_candidate(module)
+    if (forward := _forward_of(module, name)) is not None:
+        return [pair(module, forward, name)]
     target = module.plain.get(name)
     if inspect.isclass(target):
         return layer_class(module, name)
@@ -86,12 +66,25 @@ def _candidates(module: Module) -> list[str]:
 
 def _only_candidate(module: Module) -> str:
     found = _candidates(module)
+    if len(found) == 2:
+        for one, other in (found, found[::-1]):
+            if _forward_of(module, other) == one:
+                return other
     if len(found) != 1:
         names = ", ".join(found) or "none"
         raise NotAFormula(
             f"file={module.path.name!r}: functions are {names}; name one as FILE.py:FUNCTION"
         )
     return found[0]
+
+
+def _forward_of(module: Module, name: str) -> str | None:
+    """Return the forward in the same file whose cache this backward takes, if it takes one."""
+    function, forward = module.plain.get(name), name.replace("backward", "forward")
+    if not inspect.isfunction(function) or forward == name or forward not in module.plain:
+        return None
+    _, *rest = inspect.signature(function).parameters
+    return forward if len(rest) == 1 and rest[0] not in ALIASES else None
 
 
 def _function(module: Module, name: str, returns: tuple[str, ...], mode: str) -> Formula:
@@ -121,7 +114,7 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:
             known = "x xc xhat mean var std rstd y dy gamma beta eps n momentum running_mean"
             raise NotAFormula(
                 f"parameter={parameter!r} of {name}: unknown; expected names such as {known}"
-                " (write a function f(dy, x, gamma, eps))"
+                " (write a function f(dy, x, gamma, eps), or have its forward in the same file)"
             )
     return meant
 

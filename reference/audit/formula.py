@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Formula:
         typed_eps: literals that were read as eps.
         notes: what the reader should know about how it was run.
         takes_eps: False for code with an eps of its own, which float64 must be told.
+        eps: the one that the code states as its own.
+        stated: momentum and running_var, where the code states its conventions.
     """
 
     label: str
@@ -43,6 +45,8 @@ class Formula:
     mode: str = "train"
     text: Text | None = None
     takes_eps: bool = True
+    eps: float | None = None
+    stated: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_text(quantity: str, text: str, mode: str = "train") -> Formula:

@@ -11,28 +11,16 @@ import numpy as np
 
 from . import solve
 from .causes import cause
-from .code import ALIASES
 from .events import Events, record_into
 from .formula import Formula
+from .names import ALIASES, GRADIENTS
 from .numbers import Number
 from .points import QUANTITIES, ROWS, Point, Question
 from .recognise import Sample, recognise
 from .run import CannotRun, point_at, run_at
 
 SIZES = (5, 6, 7)
-GRADIENTS = {
-    alias: name
-    for name, aliases in {
-        "dxhat": "dxn dx_hat dxnorm dx_norm dx_normalized",
-        "dstd": "dsigma",
-        "dvar": "dsigma2 dvariance d_var",
-        "dmean": "dmu d_mean",
-        "dxc": "dxmu dx_centered",
-        "dgamma": "dweight",
-        "dbeta": "dbias",
-    }.items()
-    for alias in [name, *aliases.split()]
-}
+FORWARD = ("y", "xhat", "xc", "mean", "var", "std", "rstd", "new_running_mean", "new_running_var")
 STATISTICS = {
     alias: name
     for alias, name in ALIASES.items()
@@ -50,8 +38,9 @@ class Line:
     words: str
 
 
-def first_wrong_line(formula: Formula, question: Question, seed: int) -> Line | None:
-    """Return the first named intermediate that differs from the derivation's, if any does."""
+def first_wrong_line(formula: Formula, quantity: str, question: Question, seed: int) -> Line | None:
+    """Return the first named intermediate on the way to a quantity that is off, if any is."""
+    names = STATISTICS if quantity in FORWARD else {**STATISTICS, **GRADIENTS}
     runs = []
     for n in SIZES:
         log = Events()
@@ -63,10 +52,10 @@ def first_wrong_line(formula: Formula, question: Question, seed: int) -> Line | 
             return None
         runs.append((over_numbers, log))
     for name, assigned in runs[0][1].lines.items():
-        quantity = GRADIENTS.get(name) or STATISTICS.get(name)
-        if quantity in QUANTITIES[question.mode]:
+        meant = names.get(name, "")
+        if meant in QUANTITIES[question.mode] and meant != quantity:
             for position in range(len(assigned)):
-                found = _check(name, str(quantity), position, runs)
+                found = _check(name, meant, position, runs)
                 if found:
                     return found
     return None
@@ -89,7 +78,7 @@ def _check(
     factor = found.text if found else "?"
     why = cause(quantity, factor)
     off = f"is {factor} times what it should be" if found else "is not what its name says"
-    words = f"the first line that is off: {name} = {text} {off}" + (f": {why}" if why else "")
+    words = f"the first line that is off: {text} {off}" + (f": {why}" if why else "")
     return Line(name, text, factor, words)
 
 

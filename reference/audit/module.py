@@ -38,11 +38,14 @@ def load(path: Path) -> Module:
         raise NotAFormula(f"file={str(path)!r}: no such file; expected FILE.py:FUNCTION")
     try:
         text = path.read_text(encoding="utf-8")
-        source: Source | None = rewrite(text, str(path))
+        compile(text, str(path), "exec")
     except (SyntaxError, ValueError) as error:
         reason = getattr(error, "msg", None) or str(error)
         raise NotAFormula(f"file={str(path)!r}: not Python source ({reason})") from None
     plain = _import(path)
+    known = plain.get("CONVENTIONS")
+    eps = known.get("eps") if isinstance(known, Mapping) else None
+    source: Source | None = rewrite(text, str(path), eps)
     try:
         if source is not None:
             execute(source, 1)

@@ -58,25 +58,23 @@ class Report:
         known = [r.log2_probability for r in self.results if r.log2_probability is not None]
         return max(known, default=None)
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of text."""
-        kind = (
-            "exactly, over rationals" if self.exact else "in float64, within the certified radius"
-        )
-        out = [f"{self.formula}", f"mode {self.mode}, audited {kind}", ""]
-        for result in self.results:
+    def lines(self, verbose: bool = False) -> list[str]:
+        """Return the report as lines of text, the verdict first."""
+        kind = "exactly, over rationals" if self.exact else "in float64: evidence, not proof"
+        out = [f"{self.verdict}: {self.formula}", f"mode {self.mode}, audited {kind}", ""]
+        for result in sorted(self.results, key=lambda r: r.verdict == "equal"):
             out += _result_lines(result, self)
         out += [f"note: {note}" for note in self._notes()]
-        limits = "; ".join(self.not_covered)
+        limits = "; ".join(self.not_covered) if verbose else ""
         return [*out, *([f"not covered: {limits}"] if limits else [])]
 
     def _notes(self) -> list[str]:
         eps = [f"{text} was read as eps" for text in self.typed_eps]
         return [*self.zero_terms, *eps, *self.notes]
 
-    def text(self) -> str:
-        """Return the report for a terminal."""
-        return "\n".join(self.lines())
+    def text(self, verbose: bool = False) -> str:
+        """Return the report for a terminal; what it does not cover with verbose alone."""
+        return "\n".join(self.lines(verbose))
 
     def markdown(self) -> str:
         """Return the report as Markdown that can be pasted into an issue."""
@@ -92,7 +90,7 @@ class Report:
             "|---|---|---|",
         ]
         out += [f"| {r.quantity} | {r.verdict} | {_power(r)} |" for r in self.results]
-        return "\n".join([*out, "", "```text", *self.lines()[3:], "```", ""])
+        return "\n".join([*out, "", "```text", *self.lines(True)[3:], "```", ""])
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain data for `json.dump`."""

@@ -41,6 +41,7 @@ class Source:
 @dataclass
 class _Rewrite(ast.NodeTransformer):
     lines: list[str]
+    stated_eps: object = None
     typed_eps: list[str] = field(default_factory=list)
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
@@ -69,7 +70,8 @@ class _Rewrite(ast.NodeTransformer):
     def _is_eps(self, node: ast.expr) -> bool:
         """A small positive float literal (or 10**-5, written as a power) that is added."""
         if isinstance(node, ast.Constant):
-            return type(node.value) is float and 0 < node.value <= LARGEST_EPS
+            small = type(node.value) is float and 0 < node.value <= LARGEST_EPS
+            return small or (type(node.value) is float and node.value == self.stated_eps)
         return False
 
     def _eps(self, node: ast.expr) -> ast.expr:
@@ -85,7 +87,7 @@ class _Rewrite(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> Any:
         target = node.targets[0]
         name = getattr(target, "id", getattr(target, "attr", ""))
-        text = ast.unparse(node.value)
+        text = ast.unparse(node)
         node.value = self._named_eps(name, node.value)
         return self._lined(node, target, text)
 
@@ -136,14 +138,17 @@ def _call(name: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 
 
-def rewrite(text: str, filename: str = "<formula>") -> Source:
+def rewrite(text: str, filename: str = "<formula>", stated_eps: object = None) -> Source:
     """Return the source with its arithmetic made exact.
+
+    Args:
+        stated_eps: the number that the file itself calls its eps, however large.
 
     Raises:
         SyntaxError: the text is not Python.
     """
     tree = ast.parse(text, filename)
-    change = _Rewrite(text.splitlines())
+    change = _Rewrite(text.splitlines(), stated_eps)
     tree = ast.fix_missing_locations(change.visit(tree))
     return Source(compile(tree, filename, "exec"), filename, tuple(change.typed_eps))
 
@@ -204,5 +209,5 @@ def _watch(text: str, value: Any) -> Any:
 
 
 def _line(name: str, text: str, value: Any) -> None:
-    copied = value.copy() if hasattr(value, "copy") else value
+    copied = value.copy() if isinstance(value, np.ndarray) else value
     events().lines.setdefault(name, []).append((text, copied))

@@ -15,16 +15,25 @@ from .module import Module
 
 
 def contract(module: Module) -> list[Formula]:
-    """A contract implementation: one formula per mode that it offers both ways."""
+    """A contract implementation: one formula per mode that it offers."""
     found = []
+    known = module.plain.get("CONVENTIONS", {})
+    known = known if isinstance(known, Mapping) else {}
+    eps = known.get("eps")
+    stated = {key: known[key] for key in ("momentum", "running_var") if key in known}
     for mode in ("train", "eval"):
-        if {f"forward_{mode}", f"backward_{mode}"} <= set(module.plain):
+        if f"forward_{mode}" in module.plain:
             runner = _run_train if mode == "train" else _run_eval
             exact, floating = both(module, runner)
             label = f"{module.path.name} ({mode})"
-            found.append(Formula(label, exact, floating, typed(module), mode=mode))
+            found.append(
+                Formula(
+                    label, exact, floating, typed(module), mode=mode,
+                    takes_eps=eps is None, eps=eps, stated=stated,
+                )
+            )  # fmt: skip
     if not found:
-        raise NotAFormula(f"file={module.path.name!r}: forward_train without backward_train")
+        raise NotAFormula(f"file={module.path.name!r}: no forward_train in it")
     return found
 
 
@@ -36,9 +45,10 @@ def _run_train(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
     arguments = _inputs(given, "x", "gamma", "beta", "running_mean", "running_var")
     settings = {"eps": given["eps"], "momentum": given["momentum"]}
     y, mean, var, saved = names["forward_train"](*arguments, **settings)
-    dx, dgamma, dbeta = names["backward_train"](*_inputs(given, "dy"), saved)
-    out = {"y": y, "new_running_mean": mean, "new_running_var": var}
-    out |= {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+    out = {"y": y}
+    if mean is not None and var is not None:
+        out |= {"new_running_mean": mean, "new_running_var": var}
+    out |= _gradients(names, given, "backward_train", saved)
     if "jvp_train" in names:
         out["ty"] = names["jvp_train"](*_inputs(given, "tx", "tgamma", "tbeta"), saved)
     if "double_backward_train" in names:
@@ -50,9 +60,17 @@ def _run_train(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
 
 def _run_eval(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
     arguments = _inputs(given, "x", "gamma", "beta", "running_mean", "running_var")
-    y, saved = names["forward_eval"](*arguments, eps=given["eps"])
-    dx, dgamma, dbeta = names["backward_eval"](*_inputs(given, "dy"), saved)
-    return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+    returned = names["forward_eval"](*arguments, eps=given["eps"])
+    y, saved = returned if isinstance(returned, tuple) else (returned, None)
+    return {"y": y} | _gradients(names, given, "backward_eval", saved)
+
+
+def _gradients(names: Mapping[str, Any], given: Values, name: str, saved: Any) -> dict[str, Any]:
+    """Return what a backward gives, nothing where there is none."""
+    if name not in names:
+        return {}
+    results = zip(("dx", "dgamma", "dbeta"), names[name](*_inputs(given, "dy"), saved), strict=True)
+    return {quantity: value for quantity, value in results if value is not None}
 
 
 def layer_class(module: Module, name: str) -> list[Formula]:
@@ -73,25 +91,61 @@ def layer_class(module: Module, name: str) -> list[Formula]:
     return found
 
 
+_SIZE = (  # what a class calls the number of channels
+    "num_features", "n_features", "features", "num_channels", "n_channels", "channels",
+    "in_channels", "input_size", "size", "dim", "n_dim", "d", "D", "c", "C",
+)  # fmt: skip
+_TRAINING = ("training", "train", "train_flg", "is_training", "train_mode")
+_AS_WRITTEN = {"gamma": ("gamma", "weight", "scale"), "beta": ("beta", "bias", "shift")}
+
+
 def _train_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
-    layer = layer_type(*_inputs(given, "gamma", "beta"), **_state(layer_type, given))
-    y = layer.forward(*_inputs(given, "x"), True)
+    layer = _layer(layer_type, given)
+    y = _forward(layer, given, True)
     dx = layer.backward(*_inputs(given, "dy"))
-    out = {"y": y, "dx": dx, "dgamma": layer.dgamma, "dbeta": layer.dbeta}
+    out = {"y": y, "dx": dx}
+    for name, others in _AS_WRITTEN.items():
+        for other in others:
+            if hasattr(layer, f"d{other}"):
+                out |= {f"d{name}": getattr(layer, f"d{other}")}
+                break
     kept = [key for key in ("running_mean", "running_var") if hasattr(layer, key)]
     return out | {f"new_{key}": getattr(layer, key) for key in kept}
 
 
 def _eval_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
-    layer = layer_type(*_inputs(given, "gamma", "beta"), **_state(layer_type, given))
-    return {"y": layer.forward(*_inputs(given, "x"), False)}
+    return {"y": _forward(_layer(layer_type, given), given, False)}
 
 
-def _state(layer: Any, given: Values) -> dict[str, Any]:
-    parameters = inspect.signature(layer).parameters
+def _forward(layer: Any, given: Values, training: bool) -> Any:
+    """Call forward in a mode, by its parameter's name where it has one of the usual."""
+    parameters = inspect.signature(layer.forward).parameters
+    named = next((name for name in _TRAINING if name in parameters), None)
+    if named is not None:
+        return layer.forward(*_inputs(given, "x"), **{named: training})
+    return layer.forward(*_inputs(given, "x"), training)
+
+
+def _layer(layer_type: Any, given: Values) -> Any:
+    """Return a layer with the parameters and the state of this point.
+
+    What its constructor does not take is set on it, if it is there; a class that starts its
+    running statistics itself finds them started.
+    """
+    parameters = inspect.signature(layer_type).parameters
     known = ("momentum", "running_mean", "running_var", "eps")
     names = [name for name in known if name in parameters]
-    return dict(zip(names, _inputs(given, *names), strict=True))
+    state = dict(zip(names, _inputs(given, *names), strict=True))
+    size = next((name for name in _SIZE if name in parameters), None)
+    if size is not None and not set(parameters) & {"gamma", "weight", "scale"}:
+        layer = layer_type(**{size: np.shape(given["x"])[1]}, **state)
+    else:
+        layer = layer_type(*_inputs(given, "gamma", "beta"), **state)
+    for name in ("gamma", "beta", "running_mean", "running_var"):
+        for other in _AS_WRITTEN.get(name, (name,)):
+            if hasattr(layer, other):
+                setattr(layer, other, *_inputs(given, name))
+    return layer
 
 
 def _crash(module: Module, name: str) -> str:
@@ -104,3 +158,32 @@ def _crash(module: Module, name: str) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def pair(module: Module, forward: str, backward: str) -> Formula:
+    """Return a forward that hands a cache to a backward, as in CS231n, as one formula.
+
+    The forward's last parameter may be a dict of mode, eps, momentum and running statistics.
+    """
+
+    def run(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
+        parameters = list(inspect.signature(names[forward]).parameters)
+        held = dict(zip(_HELD, _inputs(given, *_HELD), strict=True))
+        rest: dict[str, Any] = {}
+        if len(parameters) > 3 and parameters[3] not in _HELD:
+            state = {"mode": "train", **held}
+            rest = {parameters[3]: state}
+        else:
+            rest, state = {key: held[key] for key in _HELD if key in parameters}, {}
+        y, cache, *_ = names[forward](*_inputs(given, "x", "gamma", "beta"), **rest)
+        out = {"y": y}
+        if state:
+            out |= {f"new_{k}": state[k] for k in ("running_mean", "running_var")}
+        result = names[backward](*_inputs(given, "dy"), cache)
+        return out | dict(zip(("dx", "dgamma", "dbeta"), result, strict=True))
+
+    exact, floating = both(module, run)
+    return Formula(f"{module.path.name}:{backward}", exact, floating, typed(module))
+
+
+_HELD = ("eps", "momentum", "running_mean", "running_var")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from .evaluate import OPERATORS, Text
 from .literals import NotAFormula, constant, exponent, refusal
+from .names import ALIASES, GRADIENTS
 from .points import GIVEN
 
 MAX_CHARACTERS = 4000
@@ -49,10 +50,33 @@ def parse(text: str, name: str = "result") -> Text:
     for position, statement in enumerate(tree.body):
         last = position == len(tree.body) - 1
         target, expression = _statement(text, statement, name if last else None)
+        expression = _Usual(known).visit(expression)
         _check(text, expression, known)
         known.add(target)
         statements.append((target, expression))
     return Text(text, tuple(statements))
+
+
+class _Usual(ast.NodeTransformer):
+    """Puts the documented names for the usual ones, as in files: dy for dout, n for N."""
+
+    def __init__(self, known: set[str]) -> None:
+        self.known = known
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        if node.id in self.known or node.id not in ALIASES:
+            return node
+        return ast.copy_location(ast.Name(ALIASES[node.id], node.ctx), node)
+
+
+def meant(text: str) -> str:
+    """Return the quantity that a text states by its last `name =`, "dx" where it names none."""
+    try:
+        last = ast.parse(_joined(text)).body[-1]
+    except (SyntaxError, ValueError, RecursionError, MemoryError, IndexError):
+        return "dx"
+    target = last.targets[0] if isinstance(last, ast.Assign) else None
+    return GRADIENTS.get(target.id, target.id) if isinstance(target, ast.Name) else "dx"
 
 
 def _joined(text: str) -> str:
@@ -116,7 +140,8 @@ def _what_it_is(node: ast.AST) -> str:
 
 def _suggestion(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {' '.join(GIVEN)}"
+    asked = f"did you mean {close[0]!r}? " if close else ""
+    return f"; {asked}known are {' '.join(GIVEN)}"
 
 
 def _arguments(text: str, node: ast.Call) -> Iterator[ast.expr]:

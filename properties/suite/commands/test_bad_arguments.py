@@ -62,6 +62,7 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("audit", "--seed"): ("--seed 1e3", "--seed: '1e3': expected a whole number from 0"),
     ("audit", "--json"): ("--dx x --json no/x.json", f"--json=no/x.json: {FOLDER}"),
     ("audit", "--markdown"): ("--markdown=1", FLAG),
+    ("audit", "--verbose"): ("--verbose=1", FLAG),
     ("replay", "target"): ("nowhere.py", TARGET),
     ("replay", "--core"): ("--core=1", FLAG),
     ("replay", "--corpus"): ("--corpus nowhere", CORPUS_FOLDER),

@@ -1,0 +1,179 @@
+"""The audit reads formulas and code as people write them, and accuses what is wrong alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from properties.cli import main
+from reference.audit import audit, from_file
+
+RIGHT_DX = "(1/N)*gamma/sigma*(N*dout - sum(dout) - x_hat*sum(dout*x_hat))"
+STAGED = (
+    "dvar = sum(dout*gamma*(x - mu))*-0.5*(sigma2 + eps)**-1.5; "
+    "dmu = -sum(dout*gamma)*ivar; dx = dout*gamma*ivar + dvar*2*(x - mu)/m + dmu/m"
+)
+
+
+@pytest.mark.parametrize("words", [["--dx", RIGHT_DX], [RIGHT_DX], [STAGED], [f"dx = {RIGHT_DX}"]])
+def test_the_usual_names_are_understood(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """dout, N, sigma and the like mean what they mean in files; without --dx it is known as dx."""
+    assert main(["audit", *words]) == 0, capsys.readouterr()
+    assert capsys.readouterr().out.startswith("equal: ")
+
+
+def test_a_wrong_formula_in_usual_names_is_not_equal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same text without its last term fails, and the term is named."""
+    assert main(["audit", RIGHT_DX.replace(" - x_hat*sum(dout*x_hat)", "")]) == 1
+    assert "the term xhat*mean(dy*xhat) is missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--dbeta", "-sum(dy)"], ["-sum(dy)"], ["--dbeta=-sum(dy)"]])
+def test_a_formula_may_start_with_minus(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a value, no option; the positional one needs `--` as anywhere."""
+    words = words if words[0].startswith("--") else ["--", f"dbeta = {words[0]}"]
+    assert main(["audit", *words]) == 1
+    assert "the whole of dbeta is -1 times" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_answered_by_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The known names are listed whether or not one is near."""
+    assert main(["audit", "--dx", "gama*dy"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'gamma'? known are x xc xhat mean var std rstd" in err
+
+
+NATIVE = """
+import ctypes
+
+def backward(dy, x, gamma, eps):
+    ctypes.CDLL(None).abort()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no abort of the C library by that name")
+def test_native_code_cannot_end_the_audit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file whose code ends its process is no formula: one line, status 2."""
+    path = tmp_path / "native.py"
+    path.write_text(NATIVE, encoding="utf-8")
+    assert main(["audit", f"{path}:backward"]) == 2
+    err = capsys.readouterr().err
+    assert "its code ended the process (SIGABRT); native code is not a formula" in err
+    assert err.count("\n") == 1
+
+
+PAIR = """
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    bn_param["running_mean"] = momentum * bn_param["running_mean"] + (1 - momentum) * mean
+    bn_param["running_var"] = momentum * bn_param["running_var"] + (1 - momentum) * var
+    std = np.sqrt(var + eps)
+    xhat = (x - mean) / std
+    return gamma * xhat + beta, (xhat, gamma, std)
+
+def batchnorm_backward(dout, cache):
+    xhat, gamma, std = cache
+    n = len(dout)
+    dbeta, dgamma = dout.sum(axis=0), (dout * xhat).sum(axis=0)
+    return gamma / std * (dout - dbeta / n - xhat * dgamma / n), dgamma, dbeta
+"""
+SIZED = """
+import numpy as np
+
+class BatchNorm:
+    def __init__(self, num_features, momentum=0.9, eps=1e-5):
+        self.gamma, self.beta = np.ones(num_features), np.zeros(num_features)
+        self.running_mean, self.running_var = np.zeros(num_features), np.ones(num_features)
+        self.momentum, self.eps = momentum, eps
+
+    def forward(self, x, training=True):
+        mean, var = self.running_mean, self.running_var
+        if training:
+            mean, var = x.mean(axis=0), x.var(axis=0)
+            self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
+            self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
+        self.std = np.sqrt(var + self.eps)
+        self.xhat = (x - mean) / self.std
+        return self.gamma * self.xhat + self.beta
+
+    def backward(self, grad):
+        self.dbeta, self.dgamma = grad.sum(axis=0), (grad * self.xhat).sum(axis=0)
+        n = len(grad)
+        return self.gamma / self.std * (grad - self.dbeta / n - self.xhat * self.dgamma / n)
+"""
+STARTED = """self.running_mean = self.running_var = None
+        self.momentum, self.eps = momentum, eps
+
+    def forward(self, x, training=True):
+        if self.running_mean is None:
+            self.running_mean, self.running_var = 0 * x[0], 0 * x[0]
+"""
+STARTS_ITSELF = (
+    SIZED[: SIZED.index("self.gamma, ")]
+    + "self.gamma, self.beta = gamma, beta\n        "
+    + STARTED
+    + SIZED[SIZED.index("        mean, var = self.running") :]
+).replace("num_features", "gamma, beta")
+STYLES = {"a pair with a cache": PAIR, "sized": SIZED, "starts its state": STARTS_ITSELF}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_right_style_is_equal(style: str, tmp_path: Path) -> None:
+    """Each way of writing is read exactly, and nothing in it is accused."""
+    path = tmp_path / "styled.py"
+    path.write_text(STYLES[style], encoding="utf-8")
+    reports = [audit(formula, seed=7) for formula in from_file(path, None)]
+    assert all(report.exact for report in reports)
+    verdicts = {r.quantity: r.verdict for report in reports for r in report.results}
+    assert set(verdicts.values()) == {"equal"}, verdicts
+    assert {"y", "dx", "dgamma", "dbeta", "new_running_mean", "new_running_var"} <= set(verdicts)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_of_a_wrong_style_dx_alone_is_accused(style: str, tmp_path: Path) -> None:
+    """A backward without the path through the mean is accused of that, and its state is not."""
+    path = tmp_path / "styled.py"
+    wrong = STYLES[style].replace("self.dbeta / n - ", "").replace("dbeta / n - ", "")
+    path.write_text(wrong, encoding="utf-8")
+    reports = [audit(formula, seed=7) for formula in from_file(path, None)]
+    accused = {r.quantity: r for report in reports for r in report.results if r.verdict != "equal"}
+    assert set(accused) == {"dx"}, accused
+    assert "the term mean(dy) is missing" in accused["dx"].diagnosis[0].words
+
+
+STATED = """
+import numpy as np
+CONVENTIONS = {"eps": 0.125, "momentum": "update"}
+
+def forward_train(x, gamma, beta, running_mean, running_var, *, eps, momentum):
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    y = gamma * (x - mean) / np.sqrt(var + EPS) + beta
+    keep = 1 - momentum
+    new = keep * running_mean + momentum * mean, keep * running_var + momentum * var
+    return y, *new, None
+"""
+
+
+@pytest.mark.parametrize("eps", ["0.125", "float(0.125)"])
+def test_stated_conventions_are_kept(eps: str, tmp_path: Path) -> None:
+    """An eps and a direction of momentum that a file states are no errors of it."""
+    path = tmp_path / "stated.py"
+    path.write_text(STATED.replace("EPS", eps), encoding="utf-8")
+    (report,) = [audit(formula, seed=7) for formula in from_file(path, None)]
+    verdicts = {r.quantity: r.verdict for r in report.results}
+    assert verdicts["y"] == "equal", report.text()
+    if report.exact:
+        assert set(verdicts.values()) == {"equal"}, report.text()
