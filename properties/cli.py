@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .support.argument_types import DATABASE, add_limits, positive, seed_number
-from .support.terminal import LONGEST, nearest
+from .support.terminal import LONGEST, begin, nearest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -98,6 +98,7 @@ def _room(name: str) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    begin()
     _show_anything()
     given = sys.argv[1:] if arguments is None else list(arguments)
     wanted = next((word for word in given if not word.startswith("-")), "")

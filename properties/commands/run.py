@@ -138,7 +138,9 @@ class _Run:
         """Yield the results of each invariant as they come, from here or from the workers."""
         if self.jobs > 1:
             options = replace(self.options, examples=examples, database=self.where)
-            yield from spread(options, self.names, self.jobs)
+            for number, found in enumerate(spread(options, self.names, self.jobs), 1):
+                show(f"[{number}/{len(self.names)}] {found[0]}")
+                yield found
             return
         for name in self.names:
             self.ticks = 0
@@ -153,8 +155,8 @@ class _Run:
         return tick
 
     def _show(self, result: Result) -> None:
-        clear()
         if self.verbose:
+            clear()
             print(line(result, self.target), flush=True)
 
     def _finish(self, interrupted: bool) -> None:

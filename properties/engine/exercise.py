@@ -97,6 +97,7 @@ class _Tally:
     remark: tuple[Case, Outcome, str] | None = None
     refused: str = ""
     known: set[str] = field(default_factory=set)
+    plain_only: bool = False
     deaths: int = 0
     waited: float = 0.0
 
@@ -127,6 +128,8 @@ class _Tally:
             if self.edge(case):
                 self._remark(case, outcome, "")
                 return Outcome(), False
+            if self.plain_only and not _is_plain(case, outcome.failure):
+                return Outcome(), False
             self.failing = (case, outcome.failure, "")
             raise _Violated
         return outcome, self.failing is None and _seen(self.plant, step)
@@ -150,6 +153,14 @@ class _Tally:
             dtype = case.recipe.dtype
             self.strengths[dtype] = min(self.strengths.get(dtype, np.inf), outcome.strength())
         self.tick()
+
+
+LARGE = 1e-3  # of the scale: an error that nobody takes for rounding
+
+
+def _is_plain(case: Case, failure: Failure) -> bool:
+    """Return whether a failure convinces: its error is large, and no gamma is zero."""
+    return failure.share > LARGE and (case.gamma is None or bool(np.all(case.gamma != 0)))
 
 
 def _seen(plant: Target, step: Step) -> bool:
@@ -208,14 +219,19 @@ def run_invariant(
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
     at_edge = (lambda case: "") if strict else partial(edge, invariant.name)
-    tally = _Tally(
-        target,
-        planted_error(invariant, target),
-        tick,
-        allowed=allowed,
-        edge=at_edge,
-        known=set() if deaths is None else deaths,
-    )
+
+    def begun(plain_only: bool) -> _Tally:
+        return _Tally(
+            target,
+            planted_error(invariant, target),
+            tick,
+            allowed=allowed,
+            edge=at_edge,
+            known=set() if deaths is None else deaths,
+            plain_only=plain_only,
+        )
+
+    tally = begun(False)
     phases = (Phase.reuse, Phase.generate, Phase.shrink)
     options = settings(
         max_examples=example_count(invariant, examples),
@@ -237,6 +253,16 @@ def run_invariant(
         except (_Violated, _Enough, Flaky) as error:
             if tally.deaths and deaths is not None and tally.failing is not None:
                 deaths.add(without_numbers(tally.failing[2]))
+            if shrink and not tally.deaths and _is_faint(tally):
+                plainer = begun(True)
+                aside = settings(options, database=None)
+                try:
+                    with without_local_constants():
+                        exercise(plainer, invariant, aside, number)
+                except (_Violated, Flaky) as larger:
+                    return _failed(plainer, invariant, larger)
+                except _Enough:
+                    pass
             return _failed(tally, invariant, error)
     if tally.remark is not None:
         return _remarked(tally, invariant, *tally.remark)
@@ -253,6 +279,14 @@ def run_invariant(
         tally.worst,
         message="" if tally.decisive else f"none of {tally.examples} examples was decisive",
     )
+
+
+def _is_faint(tally: _Tally) -> bool:
+    """Return whether an example that fails could be taken for rounding."""
+    if tally.failing is None:
+        return False
+    case, failure, _ = tally.failing
+    return failure is not None and not _is_plain(case, failure)
 
 
 def _part(database: ExampleDatabase, target: Target, invariant: Invariant) -> Part:

@@ -98,13 +98,15 @@ def inference_near(
 def inference_changes_nothing(target: Target, case: Case) -> Iterable[Claim]:
     """Inference leaves the running statistics and all it was given as they were.
 
-    Only training updates, (16).
+    Only training updates, (16). Nor does it change the state of its process, such as the random
+    numbers' or the environment.
     """
     given = (case.x, case.gamma, case.beta, case.running_mean, case.running_var)
     held = [None if a is None else a.copy() for a in given]
     x, gamma, beta, mean, var = held
     assert x is not None and mean is not None and var is not None
-    contract.evaluate(target, x, gamma, beta, mean, var, eps=case.eps, keep_layout=True)
+    with contract.side_effects_heeded():
+        contract.evaluate(target, x, gamma, beta, mean, var, eps=case.eps, keep_layout=True)
     names = ("x", "gamma", "beta", "running_mean", "running_var")
     for name, before, after in zip(names, given, held, strict=True):
         if before is not None and after is not None:
@@ -137,16 +139,18 @@ def running_statistics_stay_in_the_hull(target: Target, case: Case) -> Iterable[
 def training_leaves_its_inputs_unchanged(target: Target, case: Case) -> Iterable[Claim]:
     """Training changes none of the arrays it was given.
 
-    The contract: new statistics come back, inputs are never written to.
+    The contract: new statistics come back, inputs are never written to, nor is the state of the
+    process, such as the random numbers' or the environment.
     """
     given = (case.x, case.gamma, case.beta, case.running_mean, case.running_var)
     x, gamma, beta, mean, var = (None if a is None else a.copy() for a in given)
     assert x is not None
     held = replace(case, x=x, gamma=gamma, beta=beta, running_mean=mean, running_var=var)
-    result = trained(target, held, keep_layout=True)
     dy = case.dy.copy()
-    if "backward_train" in target.offers:
-        contract.backward(target, dy, result.saved, gamma, keep_layout=True)
+    with contract.side_effects_heeded():
+        result = trained(target, held, keep_layout=True)
+        if "backward_train" in target.offers:
+            contract.backward(target, dy, result.saved, gamma, keep_layout=True)
     names = ("x", "gamma", "beta", "running_mean", "running_var", "dy")
     for name, before, after in zip(
         names, (*given, case.dy), (x, gamma, beta, mean, var, dy), strict=True

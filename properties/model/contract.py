@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
@@ -200,8 +202,40 @@ class Died(Misbehaved):
         self.waited = waited
 
 
+class SideEffect(Misbehaved):
+    """The target changed the state of its process; result is what it gave besides."""
+
+    def __init__(self, text: str, result: Any) -> None:
+        super().__init__(text)
+        self.result = result
+
+
+_heeded = ContextVar("side effects are heeded", default=False)
+
+
+@contextmanager
+def side_effects_heeded() -> Iterator[None]:
+    """Let a change of the process's state raise `SideEffect`; elsewhere the result counts alone."""
+    token = _heeded.set(True)
+    try:
+        yield
+    finally:
+        _heeded.reset(token)
+
+
 def call(target: Target, name: str, *args: Any, **kwargs: Any) -> Any:
     """Call a function of the target; whatever it raises becomes `Misbehaved`."""
+    try:
+        return _called(target, name, *args, **kwargs)
+    except SideEffect as error:
+        if _heeded.get():
+            raise
+        if isinstance(error.result, Raised):
+            raise error.result from error
+        return error.result
+
+
+def _called(target: Target, name: str, *args: Any, **kwargs: Any) -> Any:
     try:
         with np.errstate(all="ignore"):
             result = target.functions[name](*args, **kwargs)

@@ -46,6 +46,7 @@ class Failure:
     want: float
     error: float
     radius: float
+    share: float = np.inf  # of the largest that was wanted in this claim, or of its scale
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,11 @@ def _failure(claim: Claim, error: Array, radius: Array, ratio: Array) -> Failure
     at = (
         float(np.broadcast_to(np.asarray(a, dtype=np.float64), ratio.shape)[index]) for a in arrays
     )
-    return Failure(claim.quantity, index, *at)
+    of = np.asarray(claim.want if claim.scale is None else claim.scale, dtype=np.float64)
+    largest = float(np.abs(of[np.isfinite(of)]).max(initial=0.0))
+    got, want, off, allowed = at
+    share = off / largest if largest else np.inf
+    return Failure(claim.quantity, index, got, want, off, allowed, share)
 
 
 def _strength(claim: Claim) -> float:

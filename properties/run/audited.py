@@ -16,11 +16,12 @@ SECONDS = 20.0
 _RIGHT = "audit: its 2-D formulas are right in exact arithmetic: look at ranks, dtypes and state"
 
 
-def asked(target: Target, seconds: float = SECONDS) -> list[str]:
+def asked(target: Target, seed: int, seconds: float = SECONDS) -> list[str]:
     """Return the wrong terms and lines, in a line each; none where the target is no file.
 
     Args:
         target: the audit is told its conventions, as they were found out.
+        seed: of the points that are tried.
         seconds: after which the audit is given up.
     """
     spec, c = target.spec, target.conventions
@@ -30,7 +31,7 @@ def asked(target: Target, seconds: float = SECONDS) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "audit.json")
         command = [sys.executable, "-m", "properties.cli", "audit", spec, "--json", str(out)]
-        command += ["--momentum", c.momentum, "--running-var", c.running_var]
+        command += ["--momentum", c.momentum, "--running-var", c.running_var, "--seed", str(seed)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired:

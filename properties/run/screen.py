@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..engine.exercise import Result, without_numbers
+from ..engine.exercise import LARGE, Result, without_numbers
 from ..model.contract import Conventions, Target
 from .diagnosis import Cause, explains
 from .text import failure_text, name_of
@@ -61,7 +61,12 @@ def findings(target: Target, results: Sequence[Result], causes: Sequence[Cause])
 def _led(group: Sequence[Result]) -> tuple[Result, tuple[Result, ...]]:
     """Return the failure that says most, and the others."""
     order = {name: k for k, name in enumerate(_FIRST)}
-    best = min(group, key=lambda r: (order.get(r.invariant.name, len(order)), r.case is None))
+
+    def rank(r: Result) -> tuple[bool, bool, int]:
+        faint = r.failure is None or r.failure.share <= LARGE
+        return r.case is None, faint, order.get(r.invariant.name, len(order))
+
+    best = min(group, key=rank)
     return best, tuple(r for r in group if r is not best)
 
 

@@ -65,7 +65,7 @@ class Session:
     @cached_property
     def audit(self) -> list[str]:
         """What the exact audit says of a target that is a file, asked when first wanted."""
-        return asked(self.target)
+        return asked(self.target, self.options.seed)
 
     def cause_of(self, result: Result) -> str:
         """Return what explains a failure, alternatives after "or", empty where nothing does."""

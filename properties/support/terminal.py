@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,10 +48,22 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+SILENCE = 30.0  # seconds after which progress is told in a line of its own where it is piped
+_told = [time.monotonic()]
+
+
+def begin() -> None:
+    """Let a command's first plain line of progress wait as long as any other."""
+    _told[0] = time.monotonic()
+
+
 def show(text: str) -> None:
-    """Put a text in place of the line of progress, on a terminal alone."""
+    """Put a text in place of the line of progress; in a pipe, a plain line now and then."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    elif text and time.monotonic() - _told[0] > SILENCE:
+        _told[0] = time.monotonic()
+        print(text, file=sys.stderr, flush=True)
 
 
 def clear() -> None:

@@ -117,7 +117,9 @@ def test_a_hostile_target_is_a_finding_with_its_input(
     target = f"{HOSTILE / 'targets.py'}:{name}"
     limits = ("--timeout", 0.5 if name in HANGING else 20, "--memory", 200)
     # the first few examples are enough; one of more than five samples is among them
-    ran = bncheck("run", target, *limits, "--only", REFERENCE, "--examples", 8, "--seed", 1)
+    aside = WORDS[name].startswith("changed ")  # the numbers are judged all the same
+    only = "training_leaves_its_inputs_unchanged" if aside else REFERENCE
+    ran = bncheck("run", target, *limits, "--only", only, "--examples", 8, "--seed", 1)
     assert ran.status == 1, ran.out + ran.err
     assert "Traceback" not in ran.out + ran.err.replace("all work and no play", "")
     because = [line for line in ran.out.splitlines() if line.startswith("     because")]

@@ -15,7 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from ...model.contract import ARGUMENTS, FUNCTIONS, Array, Died, Misbehaved, Raised, TargetError
+from ...model.contract import (
+    ARGUMENTS,
+    FUNCTIONS,
+    Array,
+    Died,
+    Misbehaved,
+    Raised,
+    SideEffect,
+    TargetError,
+)
 from ..adapters.installed import named
 from . import protocol
 from .arena import Arena, Block, aligned, lay, settle
@@ -178,6 +187,8 @@ class Remote:
             if any(text.startswith("forked") for text in faults):
                 process.end()  # with all that it started
                 raise Died(told)
+            if all(text.startswith("changed ") for text in faults):
+                raise SideEffect(told, result)
             raise Misbehaved(told)
         if isinstance(result, Raised):
             raise result
