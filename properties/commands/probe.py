@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bncheck probe`."""
     parser.add_argument("target", nargs="+", metavar="TARGET", help="one, or several side by side")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    parser.add_argument("-v", "--verbose", action="store_true", help="how sure, in figures")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all data (0)")
     parser.add_argument(
         "--up-to", type=positive, default=2**20, metavar="N",
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     clear()
     shown = [portrait for portrait in portraits if not portrait.error]
     if any(portrait.answers for portrait in shown):
-        print(table(shown, shutil.get_terminal_size((120, 24)).columns))
+        print(table(shown, shutil.get_terminal_size((120, 24)).columns, args.verbose))
         print("\n".join(migrations(shown)), end="\n" if len(shown) > 1 else "")
     if status > 128:
         print("interrupted; this is what had been found")

@@ -30,6 +30,16 @@ class Answer:
     sure: str = ""
     evidence: Mapping[str, float] = field(default_factory=dict)
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    margin: float = np.inf  # by how much the nearest other answer is outside of its radius
+
+    @property
+    def certainty(self) -> str:
+        """How sure it is, in a word."""
+        if self.verdict != FOUND:
+            return self.sure if self.verdict in (SEEN, OPEN, NONE) else ""
+        if self.margin >= 100:
+            return "certain"
+        return "clear" if self.margin >= 4 else "barely"
 
     @property
     def known(self) -> bool:
@@ -72,7 +82,8 @@ def chosen(question: str, evidence: Mapping[str, float], **numbers: Any) -> Answ
     if len(inside) == 1 and not unknown:
         sure = f"at {_times(evidence[inside[0]])} of its radius"
         sure += f"; the next is {away}" if away else ""
-        return Answer(question, FOUND, inside[0], sure, evidence, numbers)
+        margin = others[nearest] if nearest else np.inf
+        return Answer(question, FOUND, inside[0], sure, evidence, numbers, margin)
     if inside or unknown:
         value = " or ".join([*inside, *unknown])
         return Answer(question, OPEN, value, "more than one fits", evidence, numbers)
@@ -108,7 +119,8 @@ def narrowest(
     if shown:
         least = min(shown, key=lambda name: shown[name])
         sure += f"; {least} would show {_times(shown[least])} of it"
-    return Answer(question, FOUND, names[at], sure, evidence, numbers)
+    margin = min([*shown.values(), *(evidence[name] for name in names[:at])], default=np.inf)
+    return Answer(question, FOUND, names[at], sure, evidence, numbers, margin)
 
 
 def asked(question: str, ask: Callable[[], Answer]) -> Answer:

@@ -19,16 +19,21 @@ from ..model.verdict import Claim
 from .answers import FOUND, OPEN, REFUSED, SEEN, Answer, asked, misfit, narrowest
 from .subject import FREE_EPS, FREE_SCALE, WIDE, Probing, arithmetic, case_of, row, train, weight_of
 
+_WORST = 32  # times what rounding the statistics alone makes
 _N, _C = 7, 24  # seven values: a mean that no binary format has
 
 
-def _case(p: Probing, dtype: str, scale: float) -> Case:
-    """Return integers of 7 bits, which every format holds, at a scale where eps does not count."""
+def _case(p: Probing, dtype: str, scale: float, along: bool = False) -> Case:
+    """Return integers of 7 bits, which every format holds, at a scale where eps does not count.
+
+    With along, dy goes along x, so that a wrong path through the variance shows.
+    """
     rng = p.random(301)
     rows = rng.integers(-100, 101, size=(_N, _C)) * scale
     rows[:, 0] = scale  # it tells the weight of the batch in the running statistics
     gamma, beta = 1 + rng.integers(1, 64, size=_C) / 64, rng.integers(-50, 50, size=_C) / 64
     dy = rng.integers(-100, 101, size=(_N, _C)) / 64
+    dy = dy / 2 + rows / scale / 64 if along else dy
     return case_of(p, dtype, rows, dy=dy, gamma=gamma, beta=beta, eps=FREE_EPS[dtype])
 
 
@@ -106,27 +111,62 @@ def computed_in(p: Probing, dtype: str, divisor: str = "") -> Answer:
     """Return the dtype that results of this one are computed in, the coarsest of the quantities.
 
     The widest format whose radius holds is the answer; statistics rounded to the next narrower
-    one must show.
+    one must show. A quantity that is outside of every format's radius is wrong, and says nothing.
     """
     question = f"computed in ({dtype})"
 
     def ask() -> Answer:
+        near = _case(p, dtype, 1.0)  # within reach of a half
+        at_one = _got(p, near, divisor)
+        straight = _case(p, dtype, 1.0, along=True)
+        wrong = _wrong(straight, _got(p, straight, divisor), dtype)
+        if len(wrong) == len(at_one):
+            return Answer(question, OPEN, "", f"{', '.join(wrong)}: wrong in any precision")
         case = _case(p, dtype, FREE_SCALE[dtype])
-        answer = _ringed(question, case, _got(p, case, divisor), dtype)
+        answer = _ringed(question, case, _without(_got(p, case, divisor), wrong), dtype)
         names = list(answer.evidence)
         finer = names[: names.index(answer.value)] if answer.value in names else []
         if answer.verdict in (FOUND, OPEN) and not any(np.isnan(answer.evidence[f]) for f in finer):
             return answer
-        case = _case(p, dtype, 1.0)  # within reach of a half
-        second = _ringed(question, case, _got(p, case, divisor), dtype)
+        second = _ringed(question, near, _without(at_one, wrong), dtype)
         return second if second.verdict in (FOUND, OPEN) else answer
 
     return asked(question, ask)
 
 
+def _formats(dtype: str) -> list[str]:
+    return [name for name in WIDE if name != "bfloat16" or dtype == name or _has_bfloat16()]
+
+
+def _wrong(case: Case, got: Mapping[str, Array], dtype: str) -> list[str]:
+    """Return the quantities that no format explains, on a batch that each of them holds.
+
+    A radius admits the worst; an error that is so much larger than what rounding to a format
+    really makes is none of rounding.
+    """
+    ref, formats = _reference(case), _formats(dtype)
+
+    def fits(name: str) -> bool:
+        def off(inner: str) -> float:
+            return misfit(_claims(case, ref, {name: got[name]}, inner, dtype))
+
+        finest = formats[0]
+        return not off(finest) > 1 or any(
+            not off(inner) > 1
+            and off(finest) <= _WORST * _planted(case, ref, name, inner, finest, dtype)
+            for inner in formats[1:]
+        )
+
+    return [name for name in got if not fits(name)]
+
+
+def _without(got: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
+    return {name: value for name, value in got.items() if name not in names}
+
+
 def _ringed(question: str, case: Case, got: Mapping[str, Array], dtype: str) -> Answer:
     ref = _reference(case)
-    formats = [name for name in WIDE if name != "bfloat16" or dtype == name or _has_bfloat16()]
+    formats = _formats(dtype)
     answers = {}
     for name in got:
         evidence = {

@@ -138,7 +138,11 @@ def summary_of(grades: list[Grade], dtype: str) -> str:
         f"{worst} from n = {least}: {', '.join(names)}" + _in(where, layouts)
         for (worst, least, names), where in sorted(groups.items(), key=lambda g: (-ord(g[0][0]), g))
     ]
-    top = f"A up to n = {max(grade.n for grade in rows)}"
+    largest = max(grade.n for grade in rows)
+    sizes = ", ".join(str(n) for n in accuracy.SIZES)
+    top = f"A up to n = {largest}" + (
+        "" if largest == accuracy.SIZES[-1] else f", the largest that was tried of {sizes}"
+    )
     return "; ".join([*told, f"else {top}"]) if told else top
 
 

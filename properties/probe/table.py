@@ -12,15 +12,16 @@ from .portrait import Portrait, exact_summary, summary_of
 _QUESTION, _LEAST = 24, 24
 
 
-def cells(portrait: Portrait) -> dict[str, tuple[str, str]]:
-    """Return per question the value and how sure it is."""
+def cells(portrait: Portrait, verbose: bool = False) -> dict[str, tuple[str, str]]:
+    """Return per question the value and how sure it is, in a word or in figures."""
     if portrait.error:
         return {}
-    found = {a.question: (a.text, a.sure) for a in portrait.answers}
+    found = {a.question: (a.text, a.sure if verbose else a.certainty) for a in portrait.answers}
     for dtype in dict.fromkeys(grade.dtype for grade in portrait.grades):
         rows = [grade for grade in portrait.grades if grade.dtype == dtype]
         worst = max(grade.pairwise for grade in rows)
-        sure = f"{len(rows)} results, at most {worst:.2g} of the pairwise radius"
+        sure = f"{len(rows)} results"
+        sure += f", at most {worst:.2g} of the pairwise radius" if verbose else ""
         found[f"class {dtype}"] = (summary_of(portrait.grades, dtype), sure)
     for dtype in dict.fromkeys(row.dtype for row in portrait.exact):
         count = sum(row.dtype == dtype for row in portrait.exact)
@@ -29,9 +30,9 @@ def cells(portrait: Portrait) -> dict[str, tuple[str, str]]:
     return {**found, "probed in": (calls, "counted")}
 
 
-def table(portraits: Sequence[Portrait], width: int) -> str:
+def table(portraits: Sequence[Portrait], width: int, verbose: bool = False) -> str:
     """Return the answers, a row per question and a column per target."""
-    columns = [cells(portrait) for portrait in portraits]
+    columns = [cells(portrait, verbose) for portrait in portraits]
     questions = _in_order(dict.fromkeys(question for column in columns for question in column))
     first = max(_QUESTION, *(min(len(q), 40) for q in questions)) if questions else _QUESTION
     heads = [portrait.spec for portrait in portraits]

@@ -87,6 +87,7 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("hunt", "--out"): ("bn --out no/x.json", "--out=no/x.json: expected a file or folder in"),
     ("hunt", "--database"): ("bn --database ftp://h", "--database=ftp://h: expected a folder or"),
     ("probe", "target"): ("nowhere.py", TARGET),
+    ("probe", "--verbose"): ("bn --verbose=1", FLAG),
     ("probe", "--json"): ("bn --json no/x.json", f"--json=no/x.json: {FOLDER}"),
     ("probe", "--seed"): ("bn --seed x", f"--seed: 'x': {SEED}"),
     ("probe", "--up-to"): ("bn --up-to 8", "--up-to=8: expected at least 16, the least that is"),

@@ -14,7 +14,14 @@ from properties.bugs.wrong_state import WRONG_STATE
 from properties.model.contract import Conventions, Target
 from properties.plants.forms import RIGHT_FORMS
 from properties.plants.planted import PLANTED
-from properties.plants.textbook import Functions, Pieces, implementation, root_of_sum, two_pass_mean
+from properties.plants.textbook import (
+    Functions,
+    Pieces,
+    implementation,
+    root_of_sum,
+    two_pass_mean,
+    two_pass_variance,
+)
 from properties.probe import accuracy, exactness
 from properties.probe.answers import Answer, chosen, merged, narrowest
 from properties.probe.arithmetic import computed_in, statistics_dtype
@@ -27,6 +34,7 @@ from properties.probe.inference import normalized_by, running_in_inference
 from properties.probe.structure import statistics
 from properties.probe.subject import Probing
 from properties.probe.variance_method import method
+from properties.run.causes import known
 from properties.targets.offers import probed
 from properties.targets.open import loaded
 
@@ -362,13 +370,17 @@ def test_a_parameter_gradient_in_a_half_is_recognised() -> None:
     assert found.numbers["coarsest"] == "dgamma"
 
 
-def test_an_arithmetic_of_no_kind_fits_none() -> None:
-    """An error of a tenth is beyond every format that is tried."""
-    pieces = Pieces(
-        output=lambda x, g, b, mean, rstd: (x - mean) * rstd * g * x.dtype.type(1.1) + b
-    )
-    found = computed_in(Probing(made(pieces, dtypes=("float64",))), "float64")
-    assert found.verdict == "fits none" and "y" in found.sure
+def test_what_is_wrong_says_nothing_of_the_arithmetic() -> None:
+    """A tenth too much in y, or n - 1 in dx, is no rounding: the other results decide, if any."""
+    tenth = Pieces(output=lambda x, g, b, mean, rstd: (x - mean) * rstd * g * x.dtype.type(1.1) + b)
+    found = computed_in(Probing(made(tenth, dtypes=("float64",))), "float64")
+    assert (found.verdict, found.value) == ("found", "float64")
+    path = known()["variance_path_over_n_minus_1"]
+    found = computed_in(Probing(made(path, dtypes=("float64",))), "float64")
+    assert (found.verdict, found.value) == ("found", "float64")
+    forward = Pieces(variance=lambda x, mean: 2 * two_pass_variance(x, mean))
+    found = computed_in(Probing(made(forward, dtypes=("float64",))), "float64", "biased")
+    assert found.verdict == "found" or "wrong in any precision" in found.sure
 
 
 def test_the_parts_that_are_narrower_are_named() -> None:
