@@ -17,6 +17,7 @@ from typing import Any
 
 from ..corpus.files import write_whole
 from ..support.argument_types import positive
+from ..support.extras import hint
 from . import examples, growth, layers
 from . import waiting as commands
 from .timing import Table, machine
@@ -74,7 +75,7 @@ def _wrong(args: argparse.Namespace) -> str:
     if args.plot.suffix not in (".svg", ".png", ".pdf"):
         return f"--plot={args.plot}: expected a name that ends in .svg, .png or .pdf"
     if not growth.can_plot():
-        return f"--plot={args.plot} needs matplotlib; try: pip install 'bncheck[benchmark]'"
+        return f"--plot={args.plot} needs matplotlib; {hint('benchmark')}"
     return ""
 
 

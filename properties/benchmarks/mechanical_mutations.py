@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..support.extras import hint
 from .mechanical_operators import OPERATORS, changed
 
 LIST = Path(__file__).with_name("equivalent_mutants.toml")
@@ -78,7 +79,7 @@ def cosmic_rays(source: str) -> Iterator[tuple[str, str]]:
         from cosmic_ray.mutating import mutate_code
         from cosmic_ray.operators.provider import OperatorProvider
     except ImportError as error:
-        text = "mechanical mutants need cosmic-ray; try: pip install 'bncheck[mutation]'"
+        text = f"mechanical mutants need cosmic-ray; {hint('mutation')}"
         raise Missing(text) from error
     provider, nodes = OperatorProvider(), list(ast_nodes(get_ast(source)))
     for name in sorted(set(provider) - RANDOM):

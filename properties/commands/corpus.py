@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from ..support.terminal import complain
 
 _FOLDER: dict[str, Any] = {
     "type": Path,
-    "default": CORPUS,
     "metavar": "DIR",
-    "help": "another corpus",
+    "help": "another corpus (the one that bncheck brings, and bncheck-corpus here if there is one)",
 }
+OWN = Path("bncheck-corpus")  # what a user adds, beside what is tested
 
 
 def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--corpus", **_FOLDER)
 
 
-def _read(folder: Path) -> tuple[list[Entry], list[str]]:
-    if not folder.is_dir():
-        raise Malformed(f"--corpus={folder}: expected a folder of corpus files")
-    return read_corpus(folder)
+def _folders(given: Path | None) -> list[Path]:
+    return [given] if given else [CORPUS, *([OWN] if OWN.is_dir() else [])]
+
+
+def _read(given: Path | None) -> tuple[list[Entry], list[str]]:
+    """Return the entries and the problems of a folder, or of the usual ones."""
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for folder in _folders(given):
+        if not folder.is_dir():
+            raise Malformed(f"--corpus={folder}: expected a folder of corpus files")
+        found = read_corpus(folder)
+        entries, problems = entries + found[0], problems + found[1]
+    return entries, problems
 
 
 def run_replay(args: argparse.Namespace) -> int:
@@ -83,6 +94,10 @@ def run_replay(args: argparse.Namespace) -> int:
         if result.verdict == "remark":
             print(f"remark: {result.entry.key}")
     verdicts = ("pass", "fail", "not offered", "remark")
+    for reason, number in Counter(
+        r.message for r in results if r.verdict == "not offered"
+    ).most_common():
+        print(f"not offered: {number} need {reason}")
     counts = {v: sum(r.verdict == v for r in results) for v in verdicts}
     shown = [
         f"{count} {verdict}" for verdict, count in counts.items() if count or verdict != "remark"
@@ -122,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     except Malformed as error:
         return complain(str(error))
     except OSError as error:
-        return complain(f"--corpus={args.corpus}: {error.strerror or error}")
+        return complain(f"--corpus={args.corpus or OWN}: {error.strerror or error}")
 
 
 def _add(args: argparse.Namespace) -> int:
@@ -132,9 +147,12 @@ def _add(args: argparse.Namespace) -> int:
     if not path.is_file():
         why = "no failing run left one here" if args.from_last_run else "no such file"
         return complain(f"file={path}: {why}")
-    if not args.corpus.is_dir():
+    folder = args.corpus or OWN
+    if args.corpus is not None and not folder.is_dir():
         return complain(f"--corpus={args.corpus}: expected a folder of corpus files")
-    added = add_entries(args.corpus / "findings.json", _offered(path))
+    offered = _offered(path)
+    folder.mkdir(exist_ok=True)
+    added = add_entries(folder / "findings.json", offered)
     print("\n".join(f"added: {key}" for key in added) or "nothing new")
     return 0
 
@@ -212,16 +230,18 @@ def _check(args: argparse.Namespace) -> int:
 
     entries, problems = _read(args.corpus)
     problems += [text for entry in entries for text in differing(entry)]
-    problems += _unsorted(args.corpus, entries)
+    for folder in _folders(args.corpus):
+        problems += _unsorted(folder)
     for problem in problems:
         print(problem)
     print(f"{len(entries)} entries, {len(problems)} problems")
     return 1 if problems else 0
 
 
-def _unsorted(folder: Path, entries: list[Entry]) -> list[str]:
+def _unsorted(folder: Path) -> list[str]:
     from ..corpus.files import format_entries
 
+    entries = read_corpus(folder)[0]
     lines = []
     for file in sorted({entry.file for entry in entries}):
         text = format_entries(entry for entry in entries if entry.file == file)
@@ -235,7 +255,8 @@ def _unsorted(folder: Path, entries: list[Entry]) -> list[str]:
 def _distill(args: argparse.Namespace) -> int:
     from ..kills.distill import distilled
 
-    _read(args.corpus)
-    survivors = distilled(args.corpus)
+    folder = args.corpus or CORPUS
+    _read(folder)
+    survivors = distilled(folder)
     print(f"not killed by any list of calls: {', '.join(survivors) or 'none'}")
     return 0

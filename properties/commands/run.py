@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -173,6 +174,8 @@ class _Run:
             audit = self._audit()
             text = screen(self.target, self.results, causes, *args, early=early, audit=audit)
             print(coloured(text), flush=True)
+            if interrupted:
+                print(self._again(), flush=True)
             return
         for result in self.results:
             if result.verdict == "fail" and result.case is not None:
@@ -182,6 +185,17 @@ class _Run:
         early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
         stopped = "interrupted; so far " if interrupted else early
         print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
+        if interrupted:
+            print(self._again(), flush=True)
+
+    def _again(self) -> str:
+        """Return how to go on after an interrupt: the rest of the invariants, or all of them."""
+        left = self.names[self.done :]
+        spec = shlex.quote(self.target.spec)
+        command = f"bncheck run {spec} --seed {self.options.seed}"
+        only = " ".join(f"--only {name}" for name in left) if len(left) <= 5 else ""
+        how = f"{command} {only}" if only else f"{command} (from the beginning)"
+        return f"{self.done} of {len(self.names)} invariants were done; to go on: {how}"
 
     def _causes(self) -> list[Cause]:
         """Return what may be wrong where an example fails."""

@@ -35,21 +35,25 @@ class Replayed:
 
 def missing(entry: Entry, target: Target) -> str:
     """Return what the target lacks for an entry, empty where it lacks nothing."""
-    for call in entry.calls:
-        for need in _needs(call):
-            if need not in target.offers:
-                return need
-        per_activation = target.conventions.statistics == "per_activation"
-        if per_activation and "x" in call and len(call["x"]["shape"]) > 2:
-            return "statistics per channel"
-        fixed = target.conventions.eps
-        if fixed is not None and "eps" in call and decode_float(call["eps"]) != fixed:
-            return f"eps={decode_float(call['eps'])!r}"
-        written = target.conventions.fixed_momentum
-        if written is not None and "momentum" in call and decode_float(call["momentum"]) != written:
-            return f"momentum={decode_float(call['momentum'])!r}"
-        if target.conventions.halves == "own" and {"float16", "bfloat16"} & set(_dtypes(call)):
-            return "float32 as what halves are computed in"
+    return next(filter(None, (_lacking(call, target) for call in entry.calls)), "")
+
+
+def _lacking(call: dict[str, Any], target: Target) -> str:
+    """Return what the target lacks for a call, empty where it lacks nothing."""
+    for need in _needs(call):
+        if need not in target.offers:
+            return need
+    per_activation = target.conventions.statistics == "per_activation"
+    if per_activation and "x" in call and len(call["x"]["shape"]) > 2:
+        return "statistics per channel"
+    fixed = target.conventions.eps
+    if fixed is not None and "eps" in call and decode_float(call["eps"]) != fixed:
+        return "another eps"
+    written = target.conventions.fixed_momentum
+    if written is not None and "momentum" in call and decode_float(call["momentum"]) != written:
+        return "another momentum"
+    if target.conventions.halves == "own" and {"float16", "bfloat16"} & set(_dtypes(call)):
+        return "float32 as what halves are computed in"
     return ""
 
 
@@ -96,11 +100,11 @@ def _at_edge(call: dict[str, Any]) -> bool:
 
 
 def _replayed(target: Target, entry: Entry) -> Replayed:
-    if lacks := missing(entry, target):
-        return Replayed(entry, "not offered", message=lacks)
     saved: list[Any] = []
     gammas: list[Array | None] = []
     for number, call in enumerate(entry.calls):
+        if lacks := _lacking(call, target):  # what came before it was held to what is expected
+            return Replayed(entry, "not offered", number, message=lacks)
         try:
             with np.errstate(all="ignore"):
                 outcome = judge(_CALLS[call["call"]](target, call, saved, gammas))

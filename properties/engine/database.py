@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase, MultiplexedDatabase
 
 from ..model.contract import TargetError
+from ..support.extras import hint
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 PATIENCE = 10.0  # seconds that a server has to answer
@@ -72,9 +73,7 @@ def _redis(address: str, option: str) -> ExampleDatabase:
         from hypothesis.extra.redis import RedisExampleDatabase
         from redis import Redis, RedisError
     except ImportError as error:
-        raise TargetError(
-            f"{option}={public(address)} needs redis; try: pip install 'bncheck[cluster]'"
-        ) from error
+        raise TargetError(f"{option}={public(address)} needs redis; {hint('cluster')}") from error
     limits = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
     try:
         connection: Any = Redis.from_url(address, **limits)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..support.extras import hint
 from .claims import Runs
 from .training import Plan
 
@@ -27,7 +28,7 @@ def pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        fix = "try: pip install 'bncheck[experiment]'"
+        fix = hint("experiment")
         raise NoMatplotlib(f"the figures need matplotlib; {fix}") from error
     matplotlib.use("agg")
     import matplotlib.pyplot

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..model.contract import Array
+from ..support.extras import hint
 from .training import Images
 
 TRAINING = 1000  # images, as in "Deep Learning from Scratch"
@@ -37,7 +38,7 @@ def digits() -> Images:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        fix = "try: pip install 'bncheck[experiment]', or give --data FILE.npz"
+        fix = f"{hint('experiment')}, or give --data FILE.npz"
         raise BadImages(f"the handwritten digits need scikit-learn; {fix}") from error
     found = load_digits()
     return split(found.data, found.target)

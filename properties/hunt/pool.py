@@ -11,6 +11,7 @@ from typing import Any
 
 from ..model.contract import TargetError
 from ..run.workers import workers
+from ..support.extras import hint
 
 Opened = tuple[Executor, Callable[[], int]]  # and how many shards to have under way
 Open = Callable[[int | None], contextlib.AbstractContextManager[Opened]]
@@ -49,9 +50,7 @@ def dask(address: str) -> Pool:
         from distributed import Client
         from distributed.scheduler import KilledWorker
     except ImportError as error:
-        raise TargetError(
-            f"--scheduler={address} needs distributed; try: pip install 'bncheck[cluster]'"
-        ) from error
+        raise TargetError(f"--scheduler={address} needs distributed; {hint('cluster')}") from error
 
     def connected() -> Any:
         try:

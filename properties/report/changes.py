@@ -88,16 +88,17 @@ def mapping(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
 
 
 def _conventions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield changed conventions: for the worse, but where only more is taken than before.
+    """Yield changed conventions: for the better where more is taken, for the worse where less is.
 
-    Whoever relies on a convention, such as the direction of momentum, is broken by another one.
+    Another convention, such as the other direction of momentum, is neither.
     """
     for key in dict.fromkeys((*old, *new)):
         a, b = old.get(key), new.get(key)
         if a == b:
             continue
-        grown = key in _OFFERED and isinstance(a, list) and set(a) <= set(b or ())
-        direction = BETTER if grown else WORSE
+        direction = CHANGED
+        if key in _OFFERED and isinstance(a, list) and isinstance(b, list):
+            direction = BETTER if set(a) <= set(b) else WORSE
         yield Change(f"convention {key}", _text(a), _text(b), direction)
 
 

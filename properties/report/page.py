@@ -62,7 +62,21 @@ def view(about: About, targets: Sequence[TargetResults], plots: bool) -> dict[st
         "made": sections.made(targets),
         "versions": list(sections.versions(known)),
         "anchor": sections.anchor,
+        "found": found(targets),
     }
+
+
+def found(targets: Sequence[TargetResults]) -> str:
+    """Return in a sentence what was judged and what failed."""
+    known = [t for t in targets if t.rows]
+    wrong = {t.name: sum(row["verdict"] == "fail" for row in sections.failing(t)) for t in known}
+    failed = [f"{name} fails {count}" for name, count in wrong.items() if count]
+    right = [name for name, count in wrong.items() if not count]
+    parts = [f"{', '.join(failed)} of its invariants"] if failed else []
+    parts += [f"{', '.join(right)}: nothing failed"] if right else []
+    absent = [t.name for t in targets if not t.rows]
+    parts += [f"not judged: {', '.join(absent)}"] if absent else []
+    return "; ".join(parts) + "."
 
 
 def _curves(targets: Sequence[TargetResults]) -> list[tuple[TargetResults, list[str]]]:
@@ -96,7 +110,7 @@ def _rendered(name: str, content: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(
-        contents=CONTENTS,
+        contents=[c for c in CONTENTS if c[0] != "weights" or content["moving"]],
         signs={verdict.replace(" ", "-"): sign for verdict, sign in SIGNS.items()},
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
         wbr=Markup("_<wbr>"),

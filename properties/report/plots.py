@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from ..model.contract import TargetError
+from ..support.extras import hint
 from .tables import number
 
 _INK, _ERROR, _RADIUS = "#000001", "#000002", "#000003"  # stand for colours of the page
@@ -30,7 +31,7 @@ def available() -> None:
 
     for name in ("matplotlib", "jinja2"):
         if importlib.util.find_spec(name) is None:
-            raise TargetError(f"bncheck report needs {name}; try: pip install 'bncheck[report]'")
+            raise TargetError(f"bncheck report needs {name}; {hint('report')}")
 
 
 def points(hunt: dict[str, Any], quantity: str) -> list[tuple[float, float, float, bool]]:

@@ -125,6 +125,7 @@ def test_cut_short_says_what_is_known(
     known = [row["name"] for row in content["invariants"]]
     assert known, "what was found before the signal is missing"
     assert f"interrupted; so far PASS: {len(known)} of {len(known)} invariants" in ran.out
+    assert " invariants were done; to go on: bncheck run " in ran.out.splitlines()[-1]
     assert known == list(INVARIANTS)[: len(known)]
 
 

@@ -253,6 +253,24 @@ def test_a_failing_run_is_found_again(
     assert (folder / ".bncheck" / ".gitignore").read_text() == "*\n"
 
 
+def test_a_user_adds_to_a_corpus_of_their_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --corpus an entry goes into the folder at hand, which replay reads as well."""
+    monkeypatch.chdir(folder)
+    held = {path: path.read_bytes() for path in CORPUS.glob("*.json")}
+    plain = _plain()
+    given = {"sentence": "mine", "source": "found by bncheck run mine.py", "calls": plain.calls}
+    corpus_io.remember([given])
+    assert _run("add", "--from-last-run") == 0
+    own = folder / "bncheck-corpus" / "findings.json"
+    assert [e.key for e in read_file(own)[0]] == ["mine"]
+    assert {path: path.read_bytes() for path in CORPUS.glob("*.json")} == held
+    capsys.readouterr()
+    assert _run("list") == 0
+    assert "  mine  [" in capsys.readouterr().out
+
+
 _KILLED = """
 import argparse, os, pathlib, signal, sys
 from properties.commands import corpus as corpus_cli

@@ -20,7 +20,7 @@ from properties.report import stages
 from properties.report.children import Children
 from properties.report.environments import Place, asked, places
 from properties.report.gather import status_file
-from properties.report.page import About, markdown, view
+from properties.report.page import About, found, markdown, view
 from properties.report.page import html as written
 from properties.report.sections import groups, matrix
 from properties.report.stages import Plan, file_of, not_reached, open_invariants
@@ -107,6 +107,13 @@ def targets(tmp_path: Path) -> list[TargetResults]:
         found.append(results_of(plan, place))
     absent = Place("absent", problem="x>=1 is not installed", install="pip install x")
     return [*found, results_of(plan, absent)]
+
+
+def test_a_report_begins_with_what_was_found(targets: list[TargetResults]) -> None:
+    """One sentence names who fails, who does not, and who was not judged."""
+    told = found(targets)
+    assert "two:a fails " in told and "one" in told.split("fails")[1]
+    assert told.endswith("not judged: absent.")
 
 
 class Page(html.parser.HTMLParser):

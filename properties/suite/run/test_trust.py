@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from properties.bugs.catalogue import mutants
+from properties.engine.exercise import LARGE
 from properties.invariants import INVARIANTS
 from properties.invariants.levels import EDGE, EDGE_LAYOUTS
 from properties.model.contract import Target
@@ -375,3 +377,42 @@ def test_a_screen_is_never_longer_than_forty_lines() -> None:
     rows = [f"audit: dx: {'long ' * 30}"] * 4
     text = screen(target, list(results), causes(target), 1, 10, audit=rows)
     assert len(text.splitlines()) <= 38, text
+
+
+SIDE = f"""{TWO_PASS.replace("def forward_train", "def right", 1)}
+def forward_train(*args, **options):
+    np.random.seed(0)
+    return right(*args, **options)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process of its own there")
+def test_a_side_effect_is_one_finding(bncheck: Callable[..., Any], saved: Any) -> None:
+    """Who seeds the world's random numbers fails where that is asked; the numbers are judged."""
+    ran = bncheck("run", saved(SIDE), "--examples", 5, "--seed", 1)
+    assert ran.status == 1 and "FAIL: 1 finding, 1 of " in ran.out, ran.out
+    assert "1. forward_train changed the random state of numpy.random" in ran.out
+    assert "training_leaves_its_inputs_unchanged" in ran.out
+
+
+def test_an_arithmetic_fault_is_no_fault_of_memory(saved: Callable[..., Path]) -> None:
+    """Memory layouts are compared with the target's own in C order: a wrong formula passes."""
+    path = saved(changed(TWO_PASS, ("xhat * wide(dgamma, dy))", "xhat * wide(dgamma, dy) * 3)")))
+    names = ["memory_layout_does_not_matter", "input_gradient_agrees_with_reference"]
+    limits = Limits(in_process=True)
+    found = {r.invariant.name: r for r in check(str(path), only=names, limits=limits)}
+    assert found[names[0]].verdict != "fail" and found[names[1]].verdict == "fail"
+
+
+def test_the_example_convinces(saved: Callable[..., Path]) -> None:
+    """Where an error may be small or large, a large one is made small, with no gamma of 0."""
+    old = "    xhat = (x - wide(mean, x))"
+    more = "    rstd = 1 / np.sqrt(var + t(0.2) * abs(mean) / (1 + abs(mean)) + t(eps))\n"
+    source = changed(TWO_PASS, (old, more + old))
+    (result,) = check(
+        str(saved(source)),
+        only=["output_agrees_with_reference"],
+        limits=Limits(in_process=True),
+    )
+    assert result.failure is not None and result.case is not None
+    assert result.failure.share > LARGE and (result.case.gamma != 0).all()
