@@ -142,6 +142,19 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
     return stated
 
 
+_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",)}
+
+
+def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Split what a target states into conventions and what its adapter knows besides.
+
+    The latter: eps is fixed, or passed on; momentum is passed on; a remark for the user.
+    """
+    told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
+    told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
+    return {key: value for key, value in stated.items() if key not in told}, told
+
+
 def _equal(value: Any, choice: Any) -> bool:
     return type(value) is type(choice) and bool(value == choice)
 

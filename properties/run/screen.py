@@ -243,7 +243,7 @@ def _rest(target: Target, results: Sequence[Result], told: set[str]) -> list[str
         for r in results
         if r.verdict == "remark" and without_numbers(r.message) not in told
     ]
-    lines += [f"remark: {text}" for text in target.remarks[:1]]
+    lines += [f"remark: {text}" for text in target.remarks[:2]]
     for verdict in ("expected failure", "unexpected pass", "undecided"):
         lines += [
             f"{verdict}: {name_of(r)}: {_short(r.message)}" for r in results if r.verdict == verdict

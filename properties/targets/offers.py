@@ -25,6 +25,7 @@ from ..model.contract import (
     TargetError,
     Trained,
     stated_conventions,
+    told_by_adapter,
 )
 
 _SHAPE = (4, 3, 2, 5, 2)
@@ -35,12 +36,10 @@ def probed(
     spec: str, functions: Mapping[str, Callable[..., Any]], stated: Mapping[str, Any]
 ) -> Target:
     """Return the target that these functions make, with its conventions and what it offers."""
-    eps = stated.get("eps")
-    how = eps if eps in ("fixed", "passed") else ""  # what an adapter knows of it
-    momentum_passed = stated.get("fixed_momentum") == "passed"
-    told = {"eps"} if how else set()
-    told |= {"fixed_momentum"} if momentum_passed else set()
-    known = stated_conventions({k: stated[k] for k in stated if k not in told}, spec)
+    stated, told = told_by_adapter(stated)
+    how = told.get("eps", "")
+    remarks = [told["remark"]] if "remark" in told else []
+    known = stated_conventions(stated, spec)
     if "bfloat16" in known.get("dtypes", ()) and "bfloat16" not in _installed_dtypes():
         raise TargetError(
             f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
@@ -51,7 +50,6 @@ def probed(
     first = _first_call(target, "dtypes" in known)
     refused: dict[str, str] = {}
     target = _axes(target, first, known)
-    remarks: list[str] = []
     ranks = _ranks(target, first, refused, remarks, "ndim" in known)
     if ranks == [2] and "channel_axis" not in known:
         target = replace(target, conventions=replace(target.conventions, channel_axis=1))
@@ -69,7 +67,7 @@ def probed(
         offers |= {"running statistics"}
     target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
     found: dict[str, Any] = averages or {}
-    if momentum_passed:
+    if "fixed_momentum" in told:
         found.pop("fixed_momentum", None)
     if how == "fixed":
         found["eps"] = _fixed_eps(target, dtypes, first[1])

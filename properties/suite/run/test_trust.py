@@ -188,6 +188,20 @@ WRONG = {
 }  # fmt: skip
 
 
+def test_a_start_at_zero_is_remarked(bncheck: Callable[..., Any], saved: Any) -> None:
+    """A layer whose own running variance starts at 0 is told so, one that starts at 1 is not."""
+    only = ("--only", "output_agrees_with_reference", "--examples", 5)
+    for start, count in (("0 * x[0]", 1), ("0 * x[0] + 1", 0)):
+        begun = f"""        if self.running_mean is None:
+            self.running_mean, self.running_var = 0 * x[0], {start}
+        t = x.dtype.type
+"""
+        path = saved(changed(LAYER, ("        t = x.dtype.type\n", begun)), f"start_{count}.py")
+        ran = bncheck("run", path, *only)
+        assert ran.status == 0, ran.out + ran.err
+        assert ran.out.count("remark: its own running variance starts at 0") == count, ran.out
+
+
 MERGED = "merged_statistics_are_those_of_the_whole"
 
 

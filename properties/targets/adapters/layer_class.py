@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ...model.contract import Array
 
 
@@ -68,4 +70,33 @@ def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any
         "forward_eval": forward_eval,
         "backward_eval": backward_eval,
     }
-    return functions, {} if takes_eps else {"eps": "fixed"}
+    stated = {} if takes_eps else {"eps": "fixed"}
+    return functions, stated | ({"remark": _AT_ZERO} if _starts_at_zero(layer) else {})
+
+
+_AT_ZERO = (
+    "its own running variance starts at 0: until it has moved, inference divides by too little"
+)
+
+
+def _starts_at_zero(layer: Any) -> bool:
+    """Return whether a running variance that the class starts itself starts at 0.
+
+    Two equal batches b from a start s give v1 = k s + (1 - k) b and v2 = k v1 + (1 - k) b.
+    """
+    x = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 0.0]])
+    try:
+        instance = layer(np.ones(2), np.zeros(2))
+        instance.forward(x.copy(), True)
+        first = np.array(instance.running_var, dtype=np.float64)
+        instance.forward(x.copy(), True)
+        second = np.array(instance.running_var, dtype=np.float64)
+        batch = x.var(axis=0) * (1.5 if np.all(second > x.var(axis=0)) else 1.0)
+        with np.errstate(all="ignore"):
+            keep = (second - batch) / (first - batch)
+            start = (first - (1 - keep) * batch) / keep
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    return start.shape == (2,) and bool(np.all(np.abs(start) < 1e-6))

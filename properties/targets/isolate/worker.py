@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...model.contract import Array, TargetError, stated_conventions
+from ...model.contract import Array, TargetError, stated_conventions, told_by_adapter
 from . import protocol
 from .arena import Arena, aligned
 from .protocol import VERSION, Held, Opaque, Reader, Undecodable
@@ -90,11 +90,11 @@ def _loaded(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     from ..load import load
 
     functions, stated = load(spec)
-    fixed = isinstance(stated.get("eps"), str) and stated["eps"] == "fixed"
-    known = stated_conventions({k: stated[k] for k in stated if k != "eps" or not fixed}, spec)
+    stated, told = told_by_adapter(stated)
+    known = stated_conventions(stated, spec)
     if known.get("eps") is not None:
         known["eps"] = float(known["eps"])
-    return functions, {**known, **({"eps": "fixed"} if fixed else {})}
+    return functions, {**known, **told}
 
 
 def _message(into: BinaryIO) -> bytes:
