@@ -238,10 +238,13 @@ def _remark(result: Result) -> str:
 
 def _rest(target: Target, results: Sequence[Result], told: set[str]) -> list[str]:
     """Return a line per remark, expected failure and undecided invariant, and the passes."""
+    remarks: dict[str, list[Result]] = {}  # by what they are a remark for
+    for r in results:
+        if r.verdict == "remark" and without_numbers(r.message) not in told:
+            remarks.setdefault(r.message, []).append(r)
     lines = [
-        f"remark: {name_of(r)}: {_remark(r)}"
-        for r in results
-        if r.verdict == "remark" and without_numbers(r.message) not in told
+        f"remark: {', '.join(map(name_of, alike))}: {_remark(alike[0])}"
+        for alike in remarks.values()
     ]
     lines += [f"remark: {text}" for text in target.remarks[:2]]
     for verdict in ("expected failure", "unexpected pass", "undecided"):

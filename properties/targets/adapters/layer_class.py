@@ -74,9 +74,7 @@ def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any
     return functions, stated | ({"remark": _AT_ZERO} if _starts_at_zero(layer) else {})
 
 
-_AT_ZERO = (
-    "its own running variance starts at 0: until it has moved, inference divides by too little"
-)
+_AT_ZERO = "its own running variance starts at 0, so early inference divides by too little"
 
 
 def _starts_at_zero(layer: Any) -> bool:
