@@ -14,6 +14,7 @@ from ..model.contract import Target
 
 SECONDS = 20.0
 _RIGHT = "audit: its 2-D formulas are right in exact arithmetic: look at ranks, dtypes and state"
+_ZERO = "is zero in exact arithmetic, and rounding on a computer: does it lack a factor?"
 
 
 def asked(target: Target, seed: int, seconds: float = SECONDS) -> list[str]:
@@ -54,5 +55,8 @@ def _said(report: dict[str, Any], spec: str) -> list[str]:
     if lines:
         return list(lines)[:4]
     if report["verdict"] == "equal":
-        return [_RIGHT]
+        zero = dict.fromkeys(text for each in report["audits"] for text in each["zero_terms"])
+        return [_RIGHT, *(f"audit: {text.split(' is exactly zero')[0]} {_ZERO}" for text in zero)][
+            :3
+        ]
     return [f"audit: cannot tell; bncheck audit {spec}"]

@@ -55,15 +55,20 @@ def _built_in(
 
 def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """Return functions and stated conventions of a module, object or layer class."""
+    from .adapters.function_pair import from_pair, pair_of
     from .adapters.layer_class import from_layer, is_layer
 
     if not hasattr(found, "forward_train"):
+        if not is_layer(found) and (pair := pair_of(found)) is not None:
+            functions, stated = from_pair(*pair)
+            return functions, {**stated, **_stated(found, spec)}
         layers = [found] if is_layer(found) else _layers(found)
         if len(layers) != 1:
             several = f", and {len(layers)} layer classes; name one with :NAME" if layers else ""
             raise TargetError(
                 f"target={spec}: it has no forward_train{several}; "
-                "expected the functions of the contract or one class with forward and backward"
+                "expected the functions of the contract, one class with forward and backward, "
+                "or a pair such as batchnorm_forward and batchnorm_backward"
             )
         functions, stated = from_layer(layers[0])
         return functions, {**stated, **_stated(found, spec), **_stated(layers[0], spec)}

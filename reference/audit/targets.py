@@ -12,6 +12,7 @@ from .bind import both, copied, flat, typed
 from .formula import Formula, Values
 from .literals import NotAFormula
 from .module import Module
+from .names import AS_WRITTEN, SIZE, STATE, TRAINING
 
 
 def contract(module: Module) -> list[Formula]:
@@ -91,26 +92,22 @@ def layer_class(module: Module, name: str) -> list[Formula]:
     return found
 
 
-_SIZE = (  # what a class calls the number of channels
-    "num_features", "n_features", "features", "num_channels", "n_channels", "channels",
-    "in_channels", "input_size", "size", "dim", "n_dim", "d", "D", "c", "C",
-)  # fmt: skip
-_TRAINING = ("training", "train", "train_flg", "is_training", "train_mode")
-_AS_WRITTEN = {"gamma": ("gamma", "weight", "scale"), "beta": ("beta", "bias", "shift")}
-
-
 def _train_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
     layer = _layer(layer_type, given)
     y = _forward(layer, given, True)
     dx = layer.backward(*_inputs(given, "dy"))
     out = {"y": y, "dx": dx}
-    for name, others in _AS_WRITTEN.items():
+    for name, others in AS_WRITTEN.items():
         for other in others:
             if hasattr(layer, f"d{other}"):
                 out |= {f"d{name}": getattr(layer, f"d{other}")}
                 break
-    kept = [key for key in ("running_mean", "running_var") if hasattr(layer, key)]
-    return out | {f"new_{key}": getattr(layer, key) for key in kept}
+    for key, names in STATE.items():
+        for name in names:
+            if hasattr(layer, name):
+                out |= {f"new_{key}": getattr(layer, name)}
+                break
+    return out
 
 
 def _eval_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
@@ -120,7 +117,7 @@ def _eval_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
 def _forward(layer: Any, given: Values, training: bool) -> Any:
     """Call forward in a mode, by its parameter's name where it has one of the usual."""
     parameters = inspect.signature(layer.forward).parameters
-    named = next((name for name in _TRAINING if name in parameters), None)
+    named = next((name for name in TRAINING if name in parameters), None)
     if named is not None:
         return layer.forward(*_inputs(given, "x"), **{named: training})
     return layer.forward(*_inputs(given, "x"), training)
@@ -136,13 +133,13 @@ def _layer(layer_type: Any, given: Values) -> Any:
     known = ("momentum", "running_mean", "running_var", "eps")
     names = [name for name in known if name in parameters]
     state = dict(zip(names, _inputs(given, *names), strict=True))
-    size = next((name for name in _SIZE if name in parameters), None)
+    size = next((name for name in SIZE if name in parameters), None)
     if size is not None and not set(parameters) & {"gamma", "weight", "scale"}:
         layer = layer_type(**{size: np.shape(given["x"])[1]}, **state)
     else:
         layer = layer_type(*_inputs(given, "gamma", "beta"), **state)
     for name in ("gamma", "beta", "running_mean", "running_var"):
-        for other in _AS_WRITTEN.get(name, (name,)):
+        for other in {**AS_WRITTEN, **STATE}[name]:
             if hasattr(layer, other):
                 setattr(layer, other, *_inputs(given, name))
     return layer
