@@ -163,7 +163,10 @@ def gradient_radii(
     else:
         of_x, of_gamma = roundings
         parameters = _parameters(x, flow, ref, spread, of_gamma, p)
-    return {"dx": p.stored(ref.dx, moved + of_x), **parameters}
+    # a staged backward divides by the third power of the deviation
+    cube = _checked(((1 + spread.rstd) / ref.rstd) ** 3, 1, p.largest)
+    dx = np.where(np.isfinite(cube), p.stored(ref.dx, moved + of_x), np.inf)
+    return {"dx": dx, **parameters}
 
 
 def parameter_radii(

@@ -136,5 +136,8 @@ def merged_radii(
     around = (share * np.abs(off)).sum(axis=0, keepdims=True)
     mean_radius = (order + p.sum_u) * size + 4 * p.u * k * around
     chain = 2 * np.minimum(k * around, np.abs(off).max(axis=0, keepdims=True))
-    var_radius = (order + 3 * p.u) * var + 4 * mean_radius * chain + mean_radius**2 + p.eta
-    return mean, mean_radius + p.eta, var, var_radius
+    var_radius = (order + 3 * p.u) * var + 4 * mean_radius * chain + mean_radius**2
+    var_radius = var_radius + (2 * k + 1) * p.eta  # each square and each share of it may vanish
+    # two shards are merged by the square of the distance of their means
+    reach = (2 * np.abs(off).max(axis=0, keepdims=True)) ** 2 + var
+    return mean, mean_radius + (k + 1) * p.eta, var, np.where(reach > p.largest, np.inf, var_radius)

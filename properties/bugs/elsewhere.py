@@ -12,6 +12,7 @@ from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, folded
 from .catalogue import BODIES as BODIES
 from .catalogue import SEED, TORCH, Mutant, mutants
+from .wrong_sizes import WRONG_SIZES
 
 
 def _divisor_with_eps(var: Array, n: int, convention: str, eps: Any) -> Array:
@@ -120,6 +121,7 @@ WRONG_ELSEWHERE: dict[str, Pieces] = {
     ),
     "eval_parameters_at_the_flat_index": Pieces(rewire=_parameters_at_the_flat_index),
     "transposed_fold_views_from_the_front": Pieces(fold=_transposed_viewed_from_the_front),
+    **WRONG_SIZES,
 }
 PER_ACTIVATION = Conventions(statistics="per_activation")
 BODIES.update(WRONG_ELSEWHERE)
@@ -201,6 +203,21 @@ _FOUND = (
         "ultralytics/ultralytics#25364 https://github.com/ultralytics/ultralytics/pull/25364",
         "transposed: weight.view(out,-1)*scale though weight is (in,out/groups,...)",
         "transposed_fold_views_from_the_front",
+        TORCH,
+    ),
+    Mutant(
+        "apex-channel-tail",
+        "NVIDIA/apex#1768 https://github.com/NVIDIA/apex/issues/1768 "
+        "and the blocked layouts of oneDNN",
+        "c%16 channels of the last block take the output of its first",
+        "channel_tail_is_its_first_channel",
+        SEED,
+    ),
+    Mutant(
+        "torch-cl-storage-offset",
+        "pytorch/pytorch#174345 https://github.com/pytorch/pytorch/issues/174345",
+        "a channels-last view is read from the start of its storage",
+        "view_read_from_the_start_of_its_buffer",
         TORCH,
     ),
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..model.contract import ARGUMENTS, Array, Misbehaved, Target
-from ..model.layouts import LAYOUTS, arrange
+from ..model.layouts import LAYOUTS, LEAD, arrange, lead_of
 from .numbers import encode_float
 
 Calls = list[dict[str, Any]]
@@ -39,6 +39,13 @@ def encode_array(a: Array) -> dict[str, Any]:
     return found | ({"layout": layout} if layout else {}) | ({"repeat": times} if times > 1 else {})
 
 
+_OTHERWISE = ("in C order", "misaligned", "byte-swapped", "read-only", "inside a larger buffer")
+_BY_STRIDES = (
+    "broadcast", "reversed", "strided", "in Fortran order",
+    *(name for name in LAYOUTS if name not in _OTHERWISE),
+)  # fmt: skip
+
+
 def layout_of(a: Array) -> str:
     """Return the name of the memory layout, empty for plain C order."""
     if not a.dtype.isnative:
@@ -49,8 +56,10 @@ def layout_of(a: Array) -> str:
         return "read-only"
     if a.flags.c_contiguous:
         return ""
-    for name in ("broadcast", "reversed", "strided", "in Fortran order", "channels last"):
-        if name in LAYOUTS and a.ndim > 1 and arrange(a, name).strides == a.strides:
+    if lead_of(a) == LEAD:
+        return "inside a larger buffer"
+    for name in _BY_STRIDES:
+        if a.ndim > 1 and arrange(a, name).strides == a.strides:
             return name
     return "in Fortran order" if a.flags.f_contiguous else "strided"
 

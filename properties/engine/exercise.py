@@ -6,7 +6,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -17,14 +17,15 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ..invariants import Invariant
 from ..invariants.levels import edge
-from ..model.cases import Case
+from ..model.cases import NARROW, Case
 from ..model.contract import Died, Misbehaved, Raised, Target
-from ..model.verdict import Claim, Failure, Outcome, judge
+from ..model.verdict import Claim, Failure, Outcome, channels_beyond, judge
 from ..plants.planted import PLANTED
 from ..plants.textbook import implementation
 from .database import Part
 from .local_constants import without_local_constants
-from .machine import machine
+from .machine import STEPS, machine
+from .shrinking import smallest
 from .strategies import cases
 
 Step = Callable[[Target], Iterable[Claim]]
@@ -39,7 +40,7 @@ class Result:
     where bits are compared;
     worst the largest error as a multiple of its radius; unflagged counts the undecided examples
     of regimes that are not ill-conditioned on purpose; where names the part of the cases, if not
-    all.
+    all; channels counts the decisive ones, over all examples.
     """
 
     invariant: Invariant
@@ -54,6 +55,7 @@ class Result:
     message: str = ""
     case: Case | None = None
     where: str = ""
+    channels: int = 0
 
     @property
     def strength(self) -> float:
@@ -87,6 +89,7 @@ class _Tally:
     tick: Callable[[], None]
     examples: int = 0
     decisive: int = 0
+    channels: int = 0
     undecided: int = 0
     unflagged: int = 0
     strengths: dict[str, float] = field(default_factory=dict)
@@ -105,8 +108,8 @@ class _Tally:
         """Judge one example, and count it as long as nothing has failed."""
         self.end(self.part(case, step), case)
 
-    def part(self, case: Case, step: Step) -> tuple[Outcome, bool]:
-        """Judge one step on the target, and whether the planted error would have shown in it."""
+    def part(self, case: Case, step: Step) -> tuple[Outcome, int]:
+        """Judge one step on the target, and in how many channels the planted error shows in it."""
         try:
             outcome = judge(step(self.target))
         except Misbehaved as error:
@@ -115,7 +118,7 @@ class _Tally:
                     self.refused = self.refused or str(error)
                 else:
                     self._remark(case, Outcome(np.inf), str(error))
-                return Outcome(), False
+                return Outcome(), 0
             self.failing = (case, None, str(error))
             if isinstance(error, Died):
                 self.deaths, self.waited = self.deaths + 1, self.waited + error.waited
@@ -127,29 +130,30 @@ class _Tally:
         if outcome.failure is not None and outcome.worst > self.allowed(case):
             if self.edge(case):
                 self._remark(case, outcome, "")
-                return Outcome(), False
+                return Outcome(), 0
             if self.plain_only and not _is_plain(case, outcome.failure):
-                return Outcome(), False
+                return Outcome(), 0
             self.failing = (case, outcome.failure, "")
             raise _Violated
-        return outcome, self.failing is None and _seen(self.plant, step)
+        return outcome, 0 if self.failing is not None else _seen(self.plant, step, case)
 
     def _remark(self, case: Case, outcome: Outcome, message: str) -> None:
         """Keep the smallest deviation at an edge."""
         if self.remark is None or case.x.size < self.remark[0].x.size:
             self.remark = case, outcome, message
 
-    def end(self, judged: tuple[Outcome, bool], case: Case) -> None:
+    def end(self, judged: tuple[Outcome, int], case: Case) -> None:
         """Count an example that passed."""
         if self.failing is not None:
             return
-        outcome, decisive = judged
+        outcome, channels = judged
         self.examples += 1
         self.undecided += outcome.undecided
         self.unflagged += outcome.undecided and not case.ill_conditioned
         self.worst = max(self.worst, outcome.worst)
-        if decisive:
+        if channels:
             self.decisive += 1
+            self.channels += channels
             dtype = case.recipe.dtype
             self.strengths[dtype] = min(self.strengths.get(dtype, np.inf), outcome.strength())
         self.tick()
@@ -163,14 +167,20 @@ def _is_plain(case: Case, failure: Failure) -> bool:
     return failure.share > LARGE and (case.gamma is None or bool(np.all(case.gamma != 0)))
 
 
-def _seen(plant: Target, step: Step) -> bool:
-    """Return whether the planted error exceeds twice what is allowed; raising shows nothing."""
+def _seen(plant: Target, step: Step, case: Case) -> int:
+    """Return in how many channels the planted error exceeds twice what is allowed.
+
+    Raising shows nothing.
+    """
+    columns = 1 if case.gamma is None else case.gamma.size
+    if case.gamma is None and case.x.size:
+        columns = case.conventions.columns(case.x.shape)
     try:
-        return judge(step(plant)).worst > 2.0
+        return channels_beyond(judge(step(plant)), 2.0, columns)
     except Raised:
-        return False
+        return 0
     except Misbehaved:
-        return True
+        return 1
 
 
 def planted_error(invariant: Invariant, target: Target, *, exact: bool = True) -> Target:
@@ -181,7 +191,8 @@ def planted_error(invariant: Invariant, target: Target, *, exact: bool = True) -
 
 def example_count(invariant: Invariant, examples: int) -> int:
     """Return how many of the usual number of examples this invariant gets."""
-    return max(1, round(examples * invariant.weight))
+    least = min(examples, 25) if invariant.inputs == "sequence" else 1  # few sequences say little
+    return max(least, round(examples * invariant.weight))
 
 
 def run_invariant(
@@ -235,7 +246,7 @@ def run_invariant(
     phases = (Phase.reuse, Phase.generate, Phase.shrink)
     options = settings(
         max_examples=example_count(invariant, examples),
-        stateful_step_count=12,
+        stateful_step_count=STEPS,
         database=database and _part(database, target, invariant),
         deadline=None,
         report_multiple_bugs=False,
@@ -251,6 +262,7 @@ def run_invariant(
             with without_local_constants():
                 exercise(tally, invariant, options, number)
         except (_Violated, _Enough, Flaky) as error:
+            how: BaseException = error
             if tally.deaths and deaths is not None and tally.failing is not None:
                 deaths.add(without_numbers(tally.failing[2]))
             if shrink and not tally.deaths and _is_faint(tally):
@@ -260,10 +272,11 @@ def run_invariant(
                     with without_local_constants():
                         exercise(plainer, invariant, aside, number)
                 except (_Violated, Flaky) as larger:
-                    return _failed(plainer, invariant, larger)
+                    tally, how = plainer, larger
                 except _Enough:
                     pass
-            return _failed(tally, invariant, error)
+            result = _failed(tally, invariant, how)
+            return _narrowed(tally, result) if shrink else result
     if tally.remark is not None:
         return _remarked(tally, invariant, *tally.remark)
     if not tally.decisive and tally.refused:
@@ -278,7 +291,37 @@ def run_invariant(
         tally.strengths,
         tally.worst,
         message="" if tally.decisive else f"none of {tally.examples} examples was decisive",
+        channels=tally.channels,
     )
+
+
+def _narrowed(tally: _Tally, result: Result) -> Result:
+    """Return a failure of many channels with its channel alone, or as few as must be."""
+    case, invariant, failure = result.case, result.invariant, result.failure
+    if case is None or case.recipe.channels <= NARROW or case.recipe.pick or tally.deaths:
+        return result
+    if invariant.inputs == "sequence":
+        return result
+    best: dict[int, tuple[Failure | None, str]] = {}
+
+    def fails(tried: Case) -> bool:
+        tally.failing = None
+        try:
+            tally.part(tried, lambda target: invariant.check(target, tried))
+        except _Violated:
+            assert tally.failing is not None
+            best[id(tried)] = tally.failing[1:]
+            return True
+        return False
+
+    channel = failure.index[-1] if failure is not None and len(failure.index) == 2 else None
+    found, sizes = smallest(case, channel, fails, 1 if invariant.inputs == "one_value" else 2)
+    if found is case:
+        return replace(result, message=" ".join(filter(None, (result.message, sizes))))
+    failure, message = best[id(found)]
+    worst = failure.error / failure.radius if failure and failure.radius else np.inf
+    told = "; ".join(filter(None, (message, sizes)))
+    return replace(result, case=found, failure=failure, message=told, worst=worst)
 
 
 def _is_faint(tally: _Tally) -> bool:
@@ -308,7 +351,7 @@ def _batches(tally: _Tally, invariant: Invariant, options: settings, number: int
 
 
 def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: int) -> None:
-    judged: list[tuple[Outcome, bool]] = []
+    judged: list[tuple[Outcome, int]] = []
     held: list[Case] = []
 
     def begin(case: Case) -> None:
@@ -323,7 +366,7 @@ def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: i
             any(o.undecided for o, _ in judged),
             claims=tuple(claim for o, seen in judged if seen for claim in o.claims),
         )
-        tally.end((outcome, any(seen for _, seen in judged)), held[0])
+        tally.end((outcome, max((seen for _, seen in judged), default=0)), held[0])
 
     sequence = machine(
         tally.target, begin, lambda case, step: judged.append(tally.part(case, step)), end
@@ -346,6 +389,7 @@ def _remarked(
         outcome.failure,
         message or edge(invariant.name, case),
         case,
+        channels=tally.channels,
     )
 
 
@@ -366,6 +410,7 @@ def _failed(tally: _Tally, invariant: Invariant, error: BaseException) -> Result
         failure,
         message,
         case,
+        channels=tally.channels,
     )
 
 

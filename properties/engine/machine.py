@@ -14,6 +14,7 @@ from ..model.contract import Target
 from ..model.verdict import Claim
 from .strategies import cases
 
+STEPS = 30  # of a sequence, at most: enough for two trainings and their backwards to mix
 Judge = Callable[[Case, Callable[[Target], Iterable[Claim]]], None]
 
 

@@ -7,13 +7,14 @@ small round numbers, gamma one, eps one.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from hypothesis import strategies as st
 
-from ..model.cases import FINITE, GAMMAS, GRADIENTS, REGIMES, Case, Recipe, build
+from ..model.cases import FINITE, GAMMAS, GRADIENTS, NARROW, WELL, Case, Recipe, build
 from ..model.contract import Conventions
 
 MOMENTA = (0.5, 0.9, 0.1, 0.75, 0.99, 0.0, 1.0)
@@ -21,7 +22,17 @@ EPSILONS = tuple(10.0**-k for k in range(13))
 
 LARGE = (2**10 + 1, 2**13 - 1, 2**16 + 1)  # a block and one, two blocks less one, past 16 bits
 
-WELL = tuple(name for name in FINITE if not REGIMES[name].ill_conditioned)
+WIDE = (  # channels around the sizes of vectors, blocks and work groups
+    7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023,
+    1024, 1025,
+)  # fmt: skip
+ROWS = (63, 64, 65, 127, 128, 129, 257)
+PLACES = {
+    3: ((7,), (8,), (9,), (16,), (17,), (33,), (65,)),
+    4: ((4, 4), (3, 5), (1, 17), (17, 1), (8, 8), (9, 7), (16, 2), (33, 2), (65, 1)),
+    5: ((2, 3, 5), (1, 1, 17), (4, 2, 2), (9, 2, 1), (17, 1, 2), (33, 1, 1)),
+}
+ELEMENTS = 2**12  # of x, at most: a run stays fast
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,8 @@ class Inputs:
     """The kind of cases an invariant is exercised on.
 
     regimes: what x may be; n, channels: least and largest; least: of spatial sizes; one: one value
-    per channel; affine, tracked: whether gamma and beta, the running statistics, must be there.
+    per channel; affine, tracked: whether gamma and beta, the running statistics, must be there;
+    wide: whether more channels, places and rows are drawn now and then.
     """
 
     regimes: tuple[str, ...] = FINITE
@@ -39,6 +51,7 @@ class Inputs:
     one: bool = False
     affine: bool = False
     tracked: bool = False
+    wide: bool = True
 
 
 INPUTS: dict[str, Inputs] = {
@@ -49,8 +62,10 @@ INPUTS: dict[str, Inputs] = {
     "well_affine": Inputs(regimes=WELL, n=(2, 20), affine=True),
     "not_finite": Inputs(regimes=("not_finite",), n=(2, 12), channels=(2, 4)),
     "one_value": Inputs(regimes=("small_integers", "unit_scale", "far_offset"), n=(1, 1), one=True),
-    "empty": Inputs(n=(0, 0)),
-    "large": Inputs(regimes=("balanced",), n=(1025, 70000), channels=(1, 2), tracked=True),
+    "empty": Inputs(n=(0, 0), wide=False),
+    "large": Inputs(
+        regimes=("balanced",), n=(1025, 70000), channels=(1, 2), tracked=True, wide=False
+    ),
     "sequence": Inputs(regimes=WELL, n=(2, 12), channels=(1, 2), tracked=True),
     "layout": Inputs(n=(2, 9), channels=(2, 4), least=2),
 }
@@ -88,7 +103,7 @@ def choices(
         "spatial": _spatial(ranks[:1] if large else ranks, inputs.least, 1 if inputs.one else 3),
         "dtype": dtypes,
         "bits": range(1, 21),
-        "level": range(1025),
+        "level": [*range(1025), *[1024] * 64],  # the far end is where formats end
         "seed": range(2**16),
         "gamma": GAMMAS,
         "dy": GRADIENTS,
@@ -101,7 +116,39 @@ def choices(
             (True,) if inputs.affine or "no affine" not in offers else (False,) if bare else mostly
         ),
         "tracked": (True,) if inputs.tracked or "no running statistics" not in offers else mostly,
+        "pick": ((),),
+        "mixed": (inputs.regimes if inputs.wide else (),),
     }
+
+
+def _widened(
+    inputs: Inputs,
+    conventions: Conventions,
+    offers: frozenset[str],
+    small: dict[str, Sequence[Any]],
+) -> dict[str, Sequence[Any]]:
+    """Return more channels, rows and places, the small ones still in the majority and first."""
+    found: dict[str, Sequence[Any]] = {}
+    narrow = list(small["channels"])
+    found["channels"] = [c for c in narrow for _ in range(2 * len(WIDE) // len(narrow))] + [*WIDE]
+    if not inputs.one:
+        found["n"] = [*small["n"], *ROWS]
+        more = [p for r in offered_ranks(conventions, offers) for p in PLACES.get(r, ())]
+        found["spatial"] = [*small["spatial"], *more, *more]
+    return found
+
+
+def bounded(channels: int, n: int, spatial: tuple[int, ...]) -> dict[str, Any]:
+    """Return so few rows, and if need be so few places, that x stays small.
+
+    Few channels have one regime.
+    """
+    room = ELEMENTS // (channels * math.prod(spatial))
+    if room < 2:
+        spatial = (1,) * len(spatial)
+        room = ELEMENTS // channels
+    found: dict[str, Any] = {"spatial": spatial, "n": n if n <= 2 else min(n, max(room, 2))}
+    return found | ({"mixed": ()} if channels <= NARROW else {})
 
 
 def _spatial(ranks: Sequence[int], least: int, largest: int) -> list[tuple[int, ...]]:
@@ -113,11 +160,36 @@ def _spatial(ranks: Sequence[int], least: int, largest: int) -> list[tuple[int, 
 def _drawn(
     inputs: Inputs, conventions: Conventions, offers: frozenset[str], make: Callable[[Recipe], Any]
 ) -> st.SearchStrategy[Any]:
-    """Draw one integer per field and make something of the recipe in one map, which is fast."""
+    """Draw an index per field and make something of the recipe in one map, which is fast."""
     wanted = choices(inputs, conventions, offers)
-    columns = [wanted[field.name] for field in fields(Recipe)]
-    indices = st.tuples(*(st.integers(0, len(column) - 1) for column in columns))
-    return indices.map(lambda at: make(Recipe(*(c[i] for c, i in zip(columns, at, strict=True)))))
+    if inputs.wide:
+        wanted |= _widened(inputs, conventions, offers, wanted)
+    drawn = [field.name for field in fields(Recipe) if len(wanted[field.name]) > 1]
+    columns = [wanted[name] for name in drawn]
+    only = {name: column[0] for name, column in wanted.items()}
+
+    def made(at: tuple[int, ...]) -> Any:
+        chosen = {**only, **{name: c[i] for name, c, i in zip(drawn, columns, at, strict=True)}}
+        if inputs.wide:
+            chosen |= bounded(chosen["channels"], chosen["n"], chosen["spatial"])
+        return make(Recipe(**chosen))
+
+    return _Indices([len(column) for column in columns]).map(made)
+
+
+class _Indices(st.SearchStrategy[tuple[int, ...]]):
+    """An index into each column, below its length, drawn without a strategy per index.
+
+    Hypothesis makes most examples by copying what strategies of one kind drew into one another:
+    with a tuple of integers 300 examples have some 60 values of one index, so some 230.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        super().__init__()
+        self.lengths = lengths
+
+    def do_draw(self, data: Any) -> tuple[int, ...]:
+        return tuple(data.draw_integer(0, length - 1) for length in self.lengths)
 
 
 def recipes(

@@ -58,7 +58,9 @@ class Point:
 
 def read_point(value: dict[str, Any]) -> Point:
     """Return a point from what `as_json` gave."""
-    recipe = {**value["recipe"], "spatial": tuple(value["recipe"]["spatial"])}
+    recipe: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in value["recipe"].items()
+    }
     numbers = {k: float(v) for k, v in value.items() if k not in ("recipe", "decade")}
     return Point(decade=value["decade"], recipe=Recipe(**recipe), **numbers)
 

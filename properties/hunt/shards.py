@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..engine.strategies import WELL, Inputs, offered_dtypes
-from ..model.cases import REGIMES, Recipe
+from ..engine.strategies import Inputs, offered_dtypes
+from ..model.cases import REGIMES, WELL, Recipe
 from ..model.contract import Target
 from .quantities import QUANTITIES, Quantity
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Space:
     def recipe(self, at: At) -> Recipe:
         """Return the recipe at a point."""
         drawn = Recipe(*(column[i] for column, i in zip(self.columns, at, strict=True)))
+        drawn = replace(drawn, mixed=())  # few channels, of one regime
         return placed(self.shard, drawn)
 
     def drawn(self, rng: np.random.Generator) -> At:

@@ -130,6 +130,12 @@ def edges() -> Iterator[Entry]:
         "rank 5": replace(plain, n=2, channels=2, spatial=(1, 2, 2)),
         "float64 and a small eps": replace(plain, dtype="float64", eps=1e-12),
         "float16": replace(plain, dtype="float16"),
+        "17 channels": replace(plain, n=2, channels=17),
+        "65 channels": replace(plain, n=2, channels=65),
+        "257 channels": replace(plain, n=2, channels=257),
+        "17 rows": replace(plain, n=17, channels=2),
+        "17 places": replace(plain, n=2, spatial=(17,)),
+        "9 by 7 places": replace(plain, n=2, spatial=(9, 7)),
     }
     conventions = Conventions(dtypes=("float32", "float64", "float16"))
     cases = {
@@ -140,6 +146,7 @@ def edges() -> Iterator[Entry]:
     cases["a block and nearly another"] = _many_rows(
         2**13 - 2, (2, 8, 5, 1, 9), (1, 3, -2, 0, 2), conventions
     )
+    cases["1025 channels"] = _many_channels(1025, 50, conventions)
     for name, case in cases.items():
         target = built("right", Pieces(), case.conventions)
         invariant = INVARIANTS["training_leaves_its_inputs_unchanged"]
@@ -152,6 +159,16 @@ def _many_rows(n: int, x: tuple[int, ...], dy: tuple[int, ...], conventions: Con
     case = build(Recipe(regime="balanced", n=n, dtype="float64"), conventions)
     rows = [np.tile(np.array(a, float)[:, None], (n // len(a), 1)) for a in (x, dy)]
     return replace(case, x=rows[0], dy=rows[1])
+
+
+def _many_channels(c: int, period: int, conventions: Conventions) -> Case:
+    """Return two rows of c channels that repeat, with c half a period more than whole ones."""
+    case = build(Recipe(n=2, channels=c, dtype="float64", bits=3), conventions)
+    random = case.random(21)
+    x, dy = (np.resize(random.integers(-8, 9, period).astype(float), (2, c)) for _ in range(2))
+    numbers = (np.resize(random.integers(1, 9, period // 2).astype(float), c) for _ in range(4))
+    gamma, beta, mean, var = numbers
+    return replace(case, x=x, dy=dy, gamma=gamma, beta=beta, running_mean=mean, running_var=var)
 
 
 def entries_of_mutants(tick: Callable[[str], None]) -> tuple[list[Entry], list[str]]:

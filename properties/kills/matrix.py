@@ -21,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from ..bugs.controls import controls
 from ..bugs.elsewhere import all_mutants
 from ..engine.exercise import Step, count_numbers, example_count, run_invariant
-from ..engine.machine import machine
+from ..engine.machine import STEPS, machine
 from ..engine.strategies import cases
 from ..invariants import INVARIANTS, Invariant
 from ..model.cases import Case, build
@@ -102,7 +102,7 @@ def draw(invariant: Invariant, target: Target, examples: int, seed_number: int) 
     drawn: Drawn = []
     options = settings(
         max_examples=example_count(invariant, examples),
-        stateful_step_count=12,
+        stateful_step_count=STEPS,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -27,7 +27,9 @@ class Recipe:
 
     n, channels and spatial give the shape; bits is how many bits the numbers have; level is the
     regime's own parameter, from 0 to 1024; option chooses what an invariant has besides (layouts,
-    layers, shards); seed fills the arrays; eps may be fixed by the target.
+    layers, shards); seed fills the arrays; eps may be fixed by the target. With more channels than
+    NARROW they have regimes out of mixed, levels and gammas of their own; pick keeps these
+    channels, () all.
     """
 
     regime: str = "small_integers"
@@ -45,6 +47,11 @@ class Recipe:
     option: int = 0
     affine: bool = True
     tracked: bool = True
+    pick: tuple[int, ...] = ()
+    mixed: tuple[str, ...] = ()
+
+
+NARROW = 4  # channels up to which a case has one regime
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,6 +275,7 @@ REGIMES: dict[str, Regime] = {
     "balanced": Regime(_balanced),
 }
 FINITE = tuple(name for name in REGIMES if name not in ("not_finite", "balanced"))
+WELL = tuple(name for name in FINITE if not REGIMES[name].ill_conditioned)
 
 GAMMAS = ("one", "ordinary", "negative", "huge", "zero")
 GRADIENTS = ("generic", "along_xhat", "constant", "one_hot", "ones_and_generic")
@@ -293,6 +301,19 @@ def _whole(share: Array, least: int, largest: int) -> Array:
 
 
 def _gamma(r: Recipe, share: Array, side: Array) -> Array:
+    """Return gamma per channel; of many channels each fifth has the same kind."""
+    if share.size <= NARROW:
+        return _gamma_of(r, share, side)
+    found = np.empty_like(share)
+    first = GAMMAS.index(r.gamma)
+    for k in range(len(GAMMAS)):
+        kind = replace(r, gamma=GAMMAS[(first + k) % len(GAMMAS)])
+        at = slice(k, None, len(GAMMAS))
+        found[at] = _gamma_of(kind, share[at], side[at])
+    return found
+
+
+def _gamma_of(r: Recipe, share: Array, side: Array) -> Array:
     if r.gamma in ("one", "zero"):
         return np.full(share.shape, 1.0 if r.gamma == "one" else 0.0)
     numbers = _whole(share, 1, 1 + (1 << min(r.bits, 5))) / 2.0
@@ -326,6 +347,22 @@ def _gradient(r: Recipe, rng: np.random.Generator, x: Array) -> Array:
     return generic + reach if r.dy == "ones_and_generic" else generic
 
 
+def _filled(r: Recipe, rng: np.random.Generator, n: int, c: int, eps: float) -> Array:
+    """Return x in rows: of one regime, or of as many as there are where channels are many."""
+    names = r.mixed
+    if c <= NARROW or r.regime not in names:
+        return REGIMES[r.regime].fill(r, rng, n, c, eps)
+    x = np.empty((n, c))
+    first = names.index(r.regime)
+    for k in range(len(names)):
+        columns = x[:, k :: len(names)]
+        if columns.shape[1]:
+            part = replace(r, level=(r.level + 397 * k) % 1025)
+            fill = REGIMES[names[(first + k) % len(names)]].fill
+            columns[...] = fill(part, rng, n, columns.shape[1], eps)
+    return x
+
+
 def build(r: Recipe, conventions: Conventions) -> Case:
     """Fill the arrays of a case.
 
@@ -343,7 +380,7 @@ def build(r: Recipe, conventions: Conventions) -> Case:
     dtype, state = dtype_of(r.dtype), state_dtype(r.dtype)
     if n:
         with np.errstate(over="ignore"):
-            x = REGIMES[r.regime].fill(r, rng, n, c, eps).astype(dtype)
+            x = _filled(r, rng, n, c, eps).astype(dtype)
     else:
         x = np.zeros((n, c), dtype)
     dy = _gradient(r, rng, x)
@@ -354,8 +391,12 @@ def build(r: Recipe, conventions: Conventions) -> Case:
     beta = (_whole(share[2], -reach, reach) / 2.0).astype(state) if r.affine else None
     mean = (_whole(share[3], -reach, reach) / 4.0).astype(state) if r.tracked else None
     var = (_whole(share[4], 1, 1 + reach) / 4.0).astype(state) if r.tracked else None
-    x = np.ascontiguousarray(conventions.shaped(x, shape))
-    dy = np.ascontiguousarray(conventions.shaped(dy, shape))
+    x, dy = conventions.shaped(x, shape), conventions.shaped(dy, shape)
+    if r.pick and conventions.statistics == "per_channel":
+        at = list(r.pick)
+        x, dy = x[:, at], dy[:, at]
+        gamma, beta, mean, var = (None if a is None else a[at] for a in (gamma, beta, mean, var))
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
     fixed = conventions.fixed_momentum
     momentum = r.momentum if fixed is None else fixed
     return Case(r, conventions, x, dy, gamma, beta, mean, var, eps, momentum)

@@ -69,6 +69,26 @@ class Outcome:
             return min((_strength(claim) for claim in measured), default=0.0)
 
 
+def channels_beyond(outcome: Outcome, factor: float, channels: int) -> int:
+    """Return in how many channels some claim is off by more than this multiple of its radius.
+
+    A claim without a column per channel counts for one.
+    """
+    found = np.zeros(channels, dtype=bool)
+    other = False
+    with np.errstate(all="ignore"):
+        for claim in outcome.claims:
+            error, radius = _differences(claim)
+            if not error.size:
+                continue
+            beyond = np.isfinite(radius) & (error > factor * radius)
+            if beyond.ndim == 2 and beyond.shape[1] == channels:
+                found |= beyond.any(axis=0)
+            else:
+                other = other or bool(beyond.any())
+    return max(int(found.sum()), int(other))
+
+
 def _differences(claim: Claim) -> tuple[Array, Array]:
     """Return |got - want| and the radius; equal infinities agree, a stray NaN is infinitely far."""
     got, want = np.asarray(claim.got, dtype=np.float64), np.asarray(claim.want, dtype=np.float64)

@@ -70,6 +70,8 @@ _ARRANGED = (  # of x and of dy, as frameworks make them
     ("in C order", "channels last"),
     ("in Fortran order", "in Fortran order"),
     ("strided", "reversed"),
+    ("inside a larger buffer", "in C order"),
+    ("in C order", "inside a larger buffer"),
 )
 
 
@@ -120,6 +122,10 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
     "one value per channel": ("one value", lambda t: [_one_value(t, k) for k in range(8)]),
     "narrow": ("", _narrow),
     "layouts": ("", _layouts),
+    "many channels": (
+        "",
+        lambda t: [batch(t, k, channels=c) for k, c in enumerate((17, 18, 33, 65, 257))],
+    ),
     "large": ("", _large),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),

@@ -191,6 +191,8 @@ def _finding(
     example = finding.example
     if not finding.causes:
         what = example.message if example.failure is None else "cause not known"
+        if example.failure is not None and example.message:
+            what += f": {example.message}"
         lines += _wrapped(f"{number}. {what}", "   ")
     if example.case is None:
         lines.append(f"   {name_of(example)}: {example.invariant.sentence}.")
@@ -262,7 +264,10 @@ def _rest(target: Target, results: Sequence[Result], told: set[str]) -> list[str
         weak = max((min(r.strengths.values(), default=0.0) for r in passed), default=0.0)
         absent = sum(r.verdict == "not offered" for r in results)
         more = f"; {absent} not offered" if absent else ""
-        lines.append(f"{len(passed)} pass; the weakest would have seen {weak:.0e}{more}")
+        seen = sum(r.channels for r in passed)
+        lines.append(
+            f"{len(passed)} pass on {seen:,} channels; the weakest would have seen {weak:.0e}{more}"
+        )
     return lines
 
 

@@ -233,6 +233,7 @@ def _row(
         "verdict": result.verdict,
         "examples": result.examples,
         "decisive": result.decisive,
+        "channels": result.channels,
         "strength": _finite(result.strength),
         "strengths": {k: _finite(v) for k, v in result.strengths.items()},
         "worst": _finite(result.worst),

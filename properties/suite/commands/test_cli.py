@@ -59,7 +59,7 @@ def test_status_0_when_everything_offered_holds(bncheck: Run) -> None:
         "run", "bn", "--only", REFERENCE, "--only", GRADIENT, "--examples", 20, "--seed", 1
     )
     assert ran.status == 0, ran.out + ran.err
-    assert "\nPASS: 2 of 2 invariants hold\n2 pass; " in ran.out, ran.out
+    assert "\nPASS: 2 of 2 invariants hold\n2 pass on " in ran.out, ran.out
 
 
 def test_status_1_when_something_failed(bncheck: Run, on_bn: Save) -> None:
@@ -196,7 +196,7 @@ def test_wrong_structure_of_the_first_call_is_status_2(
 
 
 SOURCES = {
-    "nothing in it": ("", "it has no forward_train; expected the functions of the contract or"),
+    "nothing in it": ("", "it has no forward_train; expected the functions of the contract, one "),
     "no function": ("forward_train = 3", "forward_train is no function but int"),
     "a missing name": ("import nowhere_at_all", "it does not import: ModuleNotFoundError: No"),
     "no Python": ("def", "it does not import: SyntaxError"),

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from properties.engine.strategies import WELL
-from properties.model.cases import FINITE, Case, Recipe, build, recordings
+from properties.model.cases import FINITE, WELL, Case, Recipe, build, recordings
 from properties.model.contract import Conventions
 
 RECIPE = Recipe("recorded", n=30, channels=3, bits=6, seed=4, dtype="float32")

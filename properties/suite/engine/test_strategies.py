@@ -55,7 +55,7 @@ def sample(kind: str) -> tuple[Case, ...]:
 @cache
 def regime(name: str, dtype: str = "float32") -> tuple[Case, ...]:
     """Return cases of one regime in one dtype."""
-    inputs = replace(INPUTS["batch"], regimes=(name,), channels=(1, 3))
+    inputs = replace(INPUTS["batch"], regimes=(name,), channels=(1, 3), wide=False)
     conventions = replace(CONVENTIONS, dtypes=(dtype,))
     found = drawn(recipes(inputs, conventions, OFFERS), 200)
     return tuple(build(recipe, conventions) for recipe in found)
@@ -253,16 +253,20 @@ def test_every_choice_is_drawn() -> None:
     assert {r.regime for r in found} == set(FINITE)
     assert {r.dtype for r in found} == set(DTYPES)
     assert {len(r.spatial) + 2 for r in found} == {2, 3, 4, 5}
-    assert {k for r in found for k in r.spatial} == {1, 2, 3}
+    small = [r for r in found if r.channels <= 4 and max(r.spatial, default=1) <= 3 and r.n <= 40]
+    assert len(small) > len(found) / 3, "the small ones are no large part"
+    assert {k for r in found for k in r.spatial} >= {1, 2, 3, 17}
     assert {r.gamma for r in found} == set(GAMMAS)
     assert {r.dy for r in found} == set(GRADIENTS)
     assert {r.eps for r in found} == set(EPSILONS)
     assert {min(EPSILONS), max(EPSILONS)} == {1e-12, 1.0}
     assert {r.momentum for r in found} == set(MOMENTA)
     assert {0.0, 1.0} <= set(MOMENTA), "momentum has both ends"
-    assert (min(r.n for r in found), max(r.n for r in found)) == (2, 40)
+    assert min(r.n for r in found) == 2 and 64 < max(r.n for r in found) <= 257
     assert {r.n % 2 for r in found} == {0, 1}
-    assert {r.channels for r in found} == {1, 2, 3, 4}
+    assert {1, 2, 3, 4} <= {r.channels for r in found} <= {1, 2, 3, 4, *strategies.WIDE}
+    wide = [case for case in sample("batch") if case.recipe.channels > 4]
+    assert max(case.x.size for case in wide) <= strategies.ELEMENTS
     assert {r.affine for r in found} == {r.tracked for r in found} == {False, True}
 
 
@@ -308,7 +312,9 @@ PLAIN = Recipe(n=8, channels=3, bits=6, seed=5, regime="unit_scale")
 
 def test_gamma_of_each_kind() -> None:
     """One, zero, negative, huge, both signs, and None with beta None."""
-    kinds = {name: of(PLAIN, gamma=name, channels=40).gamma for name in GAMMAS}
+    kinds = {name: of(PLAIN, gamma=name, channels=4, seed=3).gamma for name in GAMMAS}
+    mixed = of(PLAIN, gamma="one", channels=40).gamma
+    assert {*np.sign(mixed)} == {-1.0, 0.0, 1.0} and mixed.max() > 2.0**19
     assert (kinds["one"] == 1).all()
     assert (kinds["zero"] == 0).all()
     assert (kinds["negative"] < 0).all()
@@ -485,6 +491,16 @@ NAMED: dict[str, Callable[[Any], bool]] = {
     "strided": is_strided,
     "reversed": lambda a: a.strides[0] < 0,
     "broadcast": lambda a: a.strides[0] == 0,
+    "samples innermost": lambda a: a.strides[0] == a.itemsize,
+    "channels outermost": lambda a: a.strides[1] == max(a.strides),
+    "reversed channels": lambda a: a.strides[1] < 0,
+    "gaps between channels": lambda a: (
+        a.strides[1] == 2 * math.prod(a.shape[2:]) * a.itemsize and a.strides[0] > a.strides[1]
+    ),
+    "inside a larger buffer": lambda a: a.base is not None and a.base.size == a.size + 14,
+    "odd strides of single places": lambda a: (
+        a.flags.c_contiguous and (1 not in a.shape or max(a.strides) > a.nbytes)
+    ),
     "misaligned": lambda a: not a.flags.aligned,
     "byte-swapped": lambda a: not a.dtype.isnative,
     "read-only": lambda a: not a.flags.writeable,
@@ -526,7 +542,8 @@ def test_no_layout_shares_the_memory_of_its_source(name: str) -> None:
 def test_the_planted_plain_array_is_no_other_layout() -> None:
     """The checks of this table can fail: a plain array is none of the others."""
     plain = np.zeros((4, 3, 2), "float32")
-    assert [name for name in NAMED if NAMED[name](plain)] == ["in C order"]
+    odd = "odd strides of single places"  # it has none
+    assert [name for name in NAMED if NAMED[name](plain)] == ["in C order", odd]
 
 
 def test_all_pairs_of_layouts_can_be_drawn() -> None:
@@ -536,3 +553,10 @@ def test_all_pairs_of_layouts_can_be_drawn() -> None:
     assert max(options) > count**2
     pairs = {(k % count, k // count % count) for k in range(1024)}
     assert len(pairs) == count**2
+
+
+def test_examples_are_not_copies_of_one_another() -> None:
+    """Of 300 examples most have a seed, an option and a level of their own."""
+    found = [case.recipe for case in sample("batch")]
+    for field in ("seed", "option", "level"):
+        assert len({getattr(r, field) for r in found}) > len(found) / 2, field

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
-from properties.engine.strategies import WELL, Inputs, recipes
+from properties.engine.strategies import Inputs, recipes
 from properties.hunt.measure import measure
 from properties.hunt.quantities import QUANTITIES
-from properties.model.cases import Recipe, build
+from properties.model.cases import WELL, Recipe, build
 from properties.model.contract import Target
 from properties.targets.open import loaded
 

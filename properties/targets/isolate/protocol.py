@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...model.contract import Array
+from ...model.layouts import lead_of
 
 VERSION = 1
 LARGEST = 2**30  # bytes in a message
@@ -125,7 +126,8 @@ def put_placed(out: bytearray, a: Array, offset: int) -> int:
         head = bytes(made) + struct.pack(f"<{a.ndim}q", *a.strides)
         _remember(_WRITTEN, key, head)
     out += head
-    out += _WHERE.pack(offset, not a.flags.writeable)
+    lead = lead_of(a)  # numbers in front of it, which lie in the guard there
+    out += _WHERE.pack(offset, (not a.flags.writeable) | lead << 1)
     return len(out) - _WHERE.size
 
 

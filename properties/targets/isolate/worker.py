@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import signal
 import sys
@@ -149,9 +150,18 @@ class _Server:
         block = _room(size)
         block.data[:] = memoryview(self.arena.map)[start : start + size]
         message.held = self.saved.__getitem__
+        copied: list[tuple[Array, Array]] = []
 
         def placed(dtype: Any, shape: Any, strides: Any, offset: int, flags: int) -> Array:
-            a: Array = np.ndarray(shape, dtype, block, offset - start, strides)
+            at, lead = offset - start, flags >> 1
+            if lead:  # a view that begins inside a larger buffer: one of its own, as views have
+                size, count = dtype.itemsize * lead, 2 * lead + math.prod(shape)
+                there: Array = np.ndarray((count,), dtype, block, at - size)
+                root = there.copy()
+                copied.append((there, root))
+                a: Array = np.ndarray(shape, dtype, root, size, strides)
+            else:
+                a = np.ndarray(shape, dtype, block, at, strides)
             if flags & 1:
                 a.flags.writeable = False
             return a
@@ -172,6 +182,8 @@ class _Server:
         faults += self.watch.changes()
         with suppress(Exception):  # whatever the target has put there
             sys.stdout.flush()
+        for there, root in copied:
+            there[...] = root  # what the call wrote
         self.arena.write(start, block.data)
         self._reply(number, block, aligned(start + size), answer, results, faults)
 
