@@ -16,7 +16,7 @@ from ..model.contract import Array, Target
 from ..model.expected import Wanted, rows
 from ..model.layouts import arrange, layouts_of
 from ..model.verdict import Claim, is_true, same_bits
-from .calls import agrees, inner, parameter_agrees, total, trained, trained_back
+from .calls import agrees, inner, own, parameter_agrees, total, trained, trained_back
 from .forward import exact_scale, scaled
 from .registry import invariant
 
@@ -271,11 +271,6 @@ def memory_layout_does_not_matter(target: Target, case: Case) -> Iterable[Claim]
         value = own_back.dgamma.astype(np.float64).reshape(1, -1)
         near = Wanted(value, 2 * wanted["dgamma"].radius)
         yield from parameter_agrees(quantity.replace("dx", "dgamma", 1), got.dgamma, near)
-
-
-def own(case: Case, result: Array, right: Wanted) -> Wanted:
-    """Return a target's own result in rows as what is wanted of it elsewhere."""
-    return Wanted(rows(case, result), 2 * right.radius)
 
 
 def native(a: Array, case: Case) -> Array:

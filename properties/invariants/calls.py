@@ -64,6 +64,11 @@ def agrees(quantity: str, case: Case, got: Array, wanted: Wanted, scale: Any = N
     return Claim(quantity, rows(case, got), wanted.value, wanted.radius, scale)
 
 
+def own(case: Case, result: Array, right: Wanted) -> Wanted:
+    """Return a target's own result in rows as what is wanted of it elsewhere."""
+    return Wanted(rows(case, result), 2 * right.radius)
+
+
 def parameter_agrees(quantity: str, got: Array | None, wanted: Wanted) -> list[Claim]:
     """Claim that a parameter's array (c,) agrees with a wanted row; nothing if there is none."""
     if got is None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..model import expected
-from ..model.cases import Case
+from ..model.cases import Case, state_dtype
 from ..model.contract import Array, Target
 from ..model.expected import rows
 from ..model.verdict import Claim, is_true, same_bits
-from .calls import agrees, inner, plain, total, trained, with_x
+from .calls import agrees, inner, own, plain, total, trained, with_x
 from .registry import invariant
 
 
@@ -255,20 +255,34 @@ def training_output_ignores_running_statistics(target: Target, case: Case) -> It
 def missing_affine_is_one_and_zero(target: Target, case: Case) -> Iterable[Claim]:
     """Without gamma and beta the output is the normalized output.
 
-    gamma = 1 and beta = 0 in (6).
+    gamma = 1 and beta = 0 in (6): the target's own, where it takes them.
     """
     bare = case.memo("bare", lambda: replace(case, gamma=None, beta=None))
-    yield agrees("y", case, trained(target, bare).y, expected.normalized(case))
+    wanted = expected.normalized(case)
+    if "only no affine" not in target.offers:
+        one, zero = case.memo("one and zero", lambda: _filled(case, 1.0, 0.0))
+        given = case.memo("given", lambda: replace(case, gamma=one, beta=zero))
+        wanted = own(case, trained(target, given).y, wanted)
+    yield agrees("y", case, trained(target, bare).y, wanted)
+
+
+def _filled(case: Case, *values: float) -> tuple[Array, ...]:
+    """Return an array per statistic for each of these numbers."""
+    columns = case.conventions.columns(case.x.shape)
+    return tuple(np.full(columns, v, state_dtype(case.recipe.dtype)) for v in values)
 
 
 @invariant("untracked_output_is_not_centered", "no running statistics")
 def tracking_does_not_change_the_output(target: Target, case: Case) -> Iterable[Claim]:
     """Without running statistics the training output is the same.
 
-    They do not enter (1) to (6).
+    They do not enter (1) to (6): the target's own with them, where they are there.
     """
     bare = case.memo("untracked", lambda: replace(case, running_mean=None, running_var=None))
-    yield agrees("y", case, trained(target, bare).y, expected.output(case))
+    mean, var = case.memo("zero and one", lambda: _filled(case, 0.0, 1.0))
+    given = case.memo("tracked", lambda: replace(case, running_mean=mean, running_var=var))
+    wanted = own(case, trained(target, given).y, expected.output(case))
+    yield agrees("y", case, trained(target, bare).y, wanted)
 
 
 @invariant("rows_beyond_1024_left_out", inputs="large", weight=0.1)
