@@ -268,6 +268,7 @@ def _folded(target: Target, case: Case, saved: Any) -> Iterable[Any]:
         ((c, 2, 3), bias, False, 1),
         ((c, 2, 3), None, False, 1),
         ((4, c, 3), bias, True, 1),
+        ((c, c, 3), bias, True, 1),
     ]
     if c % 2 == 0:
         layers += [((c, 2, 3), bias, False, 2), ((4, c // 2, 3), bias, True, 2)]

@@ -19,7 +19,7 @@ from reference import forms
 from ..bugs.elsewhere import BODIES
 from ..model.contract import Array
 from ..plants.planted import PLANTED
-from ..plants.textbook import Functions, Pieces, root_of_sum
+from ..plants.textbook import Functions, Pieces, folded, root_of_sum
 
 Named = dict[str, Pieces]
 
@@ -121,7 +121,21 @@ def _eps_added_to_xhat(functions: Functions) -> Functions:
     return {**functions, "forward_train": wrong}
 
 
+def _square_as_plain(
+    weight: Array, bias: Any, scale: Array, shift: Array, transposed: bool, groups: int
+) -> Any:
+    """Fold a transposed layer along axis 0 where its length fits, else along axis 1."""
+    new, new_bias = folded(weight, bias, scale, shift, transposed, groups)
+    if transposed:
+        axis = 0 if weight.shape[0] == len(scale) else 1
+        shape = [1] * weight.ndim
+        shape[axis] = -1
+        new = weight * scale.reshape(shape)
+    return new, new_bias
+
+
 EXTRA: Named = {
+    "transposed_fold_takes_the_axis_that_fits": Pieces(fold=_square_as_plain),
     "gamma_ignored": Pieces(rewire=_gamma_ignored),
     "output_over_n_minus_1": Pieces(output=_over_n_minus_1_in_output),
     "eps_added_after_the_division": Pieces(
