@@ -229,6 +229,12 @@ def run_invariant(
     if missing:
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
+    again = next(  # how a function died that dies whatever it is given; one example is enough
+        (text for text in deaths or () for need in invariant.needs
+         if need in target.crashed and text.startswith(f"{need} ")), "",
+    )  # fmt: skip
+    if again:
+        return Result(invariant, "fail", worst=np.inf, message=again)
     at_edge = (lambda case: "") if strict else partial(edge, invariant.name)
 
     def begun(plain_only: bool) -> _Tally:

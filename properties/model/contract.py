@@ -172,7 +172,8 @@ class Target:
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
     batch" and "one value"; refused says why something is missing; broken holds what a function
-    that exists did in its first plain call where that was a failure; remarks, what was noticed.
+    that exists did in its first plain call where that was a failure; remarks, what was noticed;
+    crashed, which functions ended their process in their first plain call.
     """
 
     spec: str
@@ -182,6 +183,7 @@ class Target:
     refused: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    crashed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,9 @@ def probed(
     target = replace(target, conventions=conventions)
     offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
     broken: dict[str, str] = {}
-    offers |= set(_capabilities(target, dtypes[0], first[1], refused, broken))
-    target = replace(target, refused=refused, broken=broken)
+    crashed: set[str] = set()
+    offers |= set(_capabilities(target, dtypes[0], first[1], refused, broken, crashed))
+    target = replace(target, refused=refused, broken=broken, crashed=frozenset(crashed))
     averages = _averages(target, dtypes, first[1])
     if averages is None:
         refused["running statistics"] = "they come back as they came, and nothing reads them"
@@ -220,10 +221,14 @@ def _misfit(target: Target, dtype: str) -> float:
     return float(np.mean(errors)) if errors else 1e300
 
 
-def _tried(call: Callable[[], Any], name: str, refused: dict[str, str]) -> bool:
+def _tried(
+    call: Callable[[], Any], name: str, refused: dict[str, str], crashed: set[str] | None = None
+) -> bool:
     try:
         call()
     except Died:
+        if crashed is not None:
+            crashed.add(name)
         return True  # a crash is no refusal: the invariants show it, with its input
     except Misbehaved as error:
         refused[name] = str(error)
@@ -328,7 +333,12 @@ def _dtypes(
 
 
 def _capabilities(
-    target: Target, dtype: str, rank: int, refused: dict[str, str], broken: dict[str, str]
+    target: Target,
+    dtype: str,
+    rank: int,
+    refused: dict[str, str],
+    broken: dict[str, str],
+    crashed: set[str],
 ) -> Iterator[str]:
     """Yield the functions and the special inputs that go through on plain data.
 
@@ -369,7 +379,7 @@ def _capabilities(
     for name, attempt in attempts.items():
         if name not in target.functions:
             continue
-        if _tried(attempt, name, refused):
+        if _tried(attempt, name, refused, crashed):
             yield name
         elif not _is_refusal(refused[name]):
             broken[name] = refused[name]

@@ -613,3 +613,26 @@ def test_a_program_has_its_limits_even_in_process(bncheck: Run, in_process: bool
     ran = bncheck(*words, *(["--in-process"] if in_process else []))
     assert ran.status == 2
     assert "not ready within 1.2 s, six times --timeout" in ran.err, ran.err
+
+
+ALWAYS_ABORTS = """
+import os
+from bn import forward_train, forward_eval
+def backward_train(dy, saved):
+    os.abort()
+"""
+
+
+def test_what_always_dies_is_one_finding(bncheck: Callable[..., Any], saved: Save) -> None:
+    """A backward that ends its process whatever it is given: one example, the rest in a line."""
+    path = saved(ALWAYS_ABORTS)
+    names = ("input_gradient_agrees_with_reference", "input_gradient_sums_to_zero",
+             "double_backward_agrees_with_reference", "output_agrees_with_reference")  # fmt: skip
+    only = [word for name in names for word in ("--only", name)]
+    ran = bncheck("run", path, *only, "--examples", 10, "--seed", 1)
+    assert ran.status == 1, ran.out + ran.err
+    assert "FAIL: 1 finding, 2 of 3 invariants" in ran.out, ran.out
+    assert ran.out.count("died by SIGABRT") == 2, ran.out
+    assert "   with it fail (1): input_gradient_sums_to_zero" in ran.out, ran.out
+    with open_target(str(path)) as target:
+        assert target.crashed == {"backward_train"}
