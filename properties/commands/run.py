@@ -7,7 +7,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from ..corpus.failures import entry
@@ -73,6 +73,16 @@ def _report_killed_runs() -> None:
     for path in trace.left():
         command = f"python -m {trace.__name__} {path}"
         print(f"bncheck: a run was killed here in a call; {command} shows it", file=sys.stderr)
+
+
+@contextmanager
+def _shown(text: str) -> Iterator[None]:
+    """Say what is being worked out."""
+    show(text)
+    try:
+        yield
+    finally:
+        clear()
 
 
 class _Run:
@@ -165,26 +175,21 @@ class _Run:
         for name in self.skipped:
             print(f"skipped: {name}")
         run = self.target, self.options.seed, self.examples, self.where
+        early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
+        early = "interrupted; so far " if interrupted else early
         if not self.verbose:
-            early = "interrupted; so far " if interrupted else ""
-            if not early and self.done < len(self.names):
-                early = "stopped at the first failure; so far "
             args = self.options.seed, self.examples, self.where
             causes = self._causes()
             audit = self._audit()
             text = screen(self.target, self.results, causes, *args, early=early, audit=audit)
             print(coloured(text), flush=True)
-            if interrupted:
-                print(self._again(), flush=True)
-            return
-        for result in self.results:
-            if result.verdict == "fail" and result.case is not None:
-                print(f"\n{failure_text(result, *run, self.session.cause_of(result))}")
-            elif result.verdict not in ("pass", "not offered"):
-                print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
-        early = "stopped at the first failure; so far " if self.done < len(self.names) else ""
-        stopped = "interrupted; so far " if interrupted else early
-        print(f"\n{stopped}{summary(self.results) or 'nothing'}", flush=True)
+        else:
+            for result in self.results:
+                if result.verdict == "fail" and result.case is not None:
+                    print(f"\n{failure_text(result, *run, self.session.cause_of(result))}")
+                elif result.verdict not in ("pass", "not offered"):
+                    print(f"\n{result.invariant.name}: {result.verdict}: {result.message}")
+            print(f"\n{early}{summary(self.results) or 'nothing'}", flush=True)
         if interrupted:
             print(self._again(), flush=True)
 
@@ -201,21 +206,15 @@ class _Run:
         """Return what may be wrong where an example fails."""
         if not any(r.verdict == "fail" and r.case is not None for r in self.results):
             return []
-        show("looking for the cause")
-        try:
+        with _shown("looking for the cause"):
             return self.session.causes
-        finally:
-            clear()
 
     def _audit(self) -> list[str]:
         """Return what the audit says, where numbers are wrong."""
         if not any(r.verdict == "fail" and r.failure is not None for r in self.results):
             return []
-        show("asking the audit")
-        try:
+        with _shown("asking the audit"):
             return self.session.audit
-        finally:
-            clear()
 
     def _remember(self) -> None:
         """Leave the counterexamples where `bncheck corpus add --from-last-run` finds them."""

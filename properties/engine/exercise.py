@@ -172,9 +172,7 @@ def _seen(plant: Target, step: Step, case: Case) -> int:
 
     Raising shows nothing.
     """
-    columns = 1 if case.gamma is None else case.gamma.size
-    if case.gamma is None and case.x.size:
-        columns = case.conventions.columns(case.x.shape)
+    columns = case.conventions.columns(case.x.shape)
     try:
         return channels_beyond(judge(step(plant)), 2.0, columns)
     except Raised:
@@ -308,23 +306,24 @@ def _narrowed(tally: _Tally, result: Result) -> Result:
         return result
     if invariant.inputs == "sequence":
         return result
-    best: dict[int, tuple[Failure | None, str]] = {}
+    last: tuple[Failure | None, str] = failure, result.message  # of what is the smallest so far
 
     def fails(tried: Case) -> bool:
+        nonlocal last
         tally.failing = None
         try:
             tally.part(tried, lambda target: invariant.check(target, tried))
-        except _Violated:
+        except (_Violated, _Enough):
             assert tally.failing is not None
-            best[id(tried)] = tally.failing[1:]
+            if tally.deaths:  # another fault than the one that is made small
+                return False
+            last = tally.failing[1:]
             return True
         return False
 
     channel = failure.index[-1] if failure is not None and len(failure.index) == 2 else None
     found, sizes = smallest(case, channel, fails, 1 if invariant.inputs == "one_value" else 2)
-    if found is case:
-        return replace(result, message=" ".join(filter(None, (result.message, sizes))))
-    failure, message = best[id(found)]
+    failure, message = last
     worst = failure.error / failure.radius if failure and failure.radius else np.inf
     told = "; ".join(filter(None, (message, sizes)))
     return replace(result, case=found, failure=failure, message=told, worst=worst)

@@ -15,7 +15,7 @@ from ..model.cases import NARROW, Case, Recipe, build
 from ..model.contract import Conventions
 from .strategies import WIDE
 
-TRIES = 400
+TRIES = 2000
 
 
 def smallest(
@@ -44,14 +44,14 @@ def smallest(
                 return True
         return False
 
-    try_all(_alone(case.recipe, channel, case.conventions)) or try_all(_fewer(case.recipe))
+    try_all(_alone(case.recipe, channel, case.conventions)) or try_all(_near(case.recipe))
     moved = True
     while moved and left > 0:
         before = held.recipe
-        for field in (_rows, _places, _plain):
+        for field in (_rows, _places, _plain, _channels):
             try_all(field(held.recipe, least))
         moved = held.recipe != before
-    return held, _told(held)
+    return held, "" if moved else _told(held)
 
 
 def _alone(r: Recipe, channel: int | None, conventions: Conventions) -> Iterator[Recipe]:
@@ -59,15 +59,17 @@ def _alone(r: Recipe, channel: int | None, conventions: Conventions) -> Iterator
         yield replace(r, pick=(channel,))
 
 
-def _fewer(r: Recipe) -> Iterator[Recipe]:
-    for c in sorted({*range(1, 67), *WIDE}):
-        if c < r.channels:
-            yield replace(r, channels=c)
+def _near(r: Recipe) -> Iterator[Recipe]:
+    """Yield few channels, and the sizes around which many begin to fail."""
+    yield from (replace(r, channels=c) for c in sorted({*range(1, 67), *WIDE}) if c < r.channels)
+
+
+def _channels(r: Recipe, least: int) -> Iterator[Recipe]:
+    yield from () if r.pick else (replace(r, channels=c) for c in range(1, r.channels))
 
 
 def _rows(r: Recipe, least: int) -> Iterator[Recipe]:
-    steps = [*range(least, min(r.n, 9)), *(1 << k for k in range(4, 9))]
-    yield from (replace(r, n=n) for n in steps if n < r.n)
+    yield from (replace(r, n=n) for n in range(least, r.n))
 
 
 def _places(r: Recipe, least: int) -> Iterator[Recipe]:
@@ -95,10 +97,10 @@ def _plain(r: Recipe, least: int) -> Iterator[Recipe]:
 
 
 def _told(case: Case) -> str:
-    """Return from which sizes on it fails, of those that are not small."""
+    """Return from which sizes on it fails, of those that are not small; all below were tried."""
     r = case.recipe
-    places = math.prod(r.spatial)
     parts = [f"{r.channels} channels"] if r.channels > NARROW and not r.pick else []
-    parts += [f"{places} places"] if places > 8 else []
+    places = " by ".join(map(str, r.spatial))
+    parts += [f"{places} places"] if math.prod(r.spatial) > 8 else []
     parts += [f"{r.n} rows"] if r.n > 8 else []
     return f"it fails from {' and '.join(parts)} on, and not with fewer" if parts else ""

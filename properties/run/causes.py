@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,7 @@ SENTENCES: dict[str, str] = tomllib.loads(
 LAST_AXIS = ("channels_last_refused_in_rank_2", "channels_last_ignored_in_rank_5")
 
 
+@cache
 def known() -> Named:
     """Return the wrong batch norms that have a sentence; of one name the catalogue's counts."""
     everything = {**PLANTED, **BODIES, **EXTRA}

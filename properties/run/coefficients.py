@@ -145,7 +145,7 @@ def fitted_variance(
         seen.append(under)
         sizes.append(float(len(xc)))
     found = _solved(_ROOT, list(zip(var, eps, strict=True)), seen, sizes, 64 * resolution)
-    if found is None:
+    if found is None or found[1][0]:  # eps is no function of n
         return None
     of, (value, _) = found[0][0], _simple(found[0][1])
     more = _simple(found[1][1])[0]
@@ -161,8 +161,6 @@ def fitted_variance(
         e = 1 / (rs * rs) - v
         return gamma * (x - mean) * rstd(variance(x, mean), e) + beta
 
-    if found[1][0]:
-        return None
     pieces = [
         Pieces(variance=variance, rstd=rstd), Pieces(variance=variance, rstd=rstd, eval_rstd=rstd),
         Pieces(output=output),
@@ -215,15 +213,14 @@ def fitted(
     unbiased = cases[0].conventions.running_var == "unbiased"
     sentences: list[str] = []
     pieces: dict[str, Any] = {}
-    known = {f.result: f for f in FORMULAS}
-    for name in wrong & known.keys():
-        formula = known[name]
-        if any(name not in g for g in got):
+    rows = [_rows(case) for case in cases]
+    sizes = [float(len(r["x"])) for r in rows]
+    for formula in FORMULAS:
+        name = formula.result
+        if name not in wrong or any(name not in g for g in got):
             continue
-        rows = [_rows(case) for case in cases]
         given = [formula.given(case, r) for case, r in zip(cases, rows, strict=True)]
         values = [_wanted(formula, c, g[name], keep) for c, g in zip(cases, got, strict=True)]
-        sizes = [float(len(r["x"])) for r in rows]
         found = _solved(formula, given, values, sizes, resolution)
         if found is None:
             continue
