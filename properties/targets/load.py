@@ -55,11 +55,13 @@ def _built_in(
 
 def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """Return functions and stated conventions of a module, object or layer class."""
-    from .adapters.function_pair import from_pair, pair_of
-    from .adapters.layer_class import from_layer, is_layer
+    from reference.styles import is_layer
+
+    from .adapters.function_pair import from_pair, pair_in
+    from .adapters.layer_class import from_layer
 
     if not hasattr(found, "forward_train"):
-        if not is_layer(found) and (pair := pair_of(found)) is not None:
+        if not is_layer(found) and (pair := pair_in(found)) is not None:
             functions, stated = from_pair(*pair)
             return functions, {**stated, **_stated(found, spec)}
         layers = [found] if is_layer(found) else _layers(found)
@@ -87,7 +89,7 @@ def _stated(found: Any, spec: str) -> dict[str, Any]:
 
 
 def _layers(module: Any) -> list[Any]:
-    from .adapters.layer_class import is_layer
+    from reference.styles import is_layer
 
     if not isinstance(module, ModuleType):
         return []

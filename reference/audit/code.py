@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..styles import pair_of, takes_cache
 from .bind import both, copied, flat, typed
 from .formula import Formula, Values
 from .literals import NotAFormula
@@ -66,10 +67,9 @@ def _candidates(module: Module) -> list[str]:
 
 def _only_candidate(module: Module) -> str:
     found = _candidates(module)
-    if len(found) == 2:
-        for one, other in (found, found[::-1]):
-            if _forward_of(module, other) == one:
-                return other
+    pair_found = pair_of({name: module.plain[name] for name in found})
+    if pair_found and _forward_of(module, pair_found[1]):
+        return pair_found[1]
     if len(found) != 1:
         names = ", ".join(found) or "none"
         raise NotAFormula(
@@ -81,10 +81,10 @@ def _only_candidate(module: Module) -> str:
 def _forward_of(module: Module, name: str) -> str | None:
     """Return the forward in the same file whose cache this backward takes, if it takes one."""
     function, forward = module.plain.get(name), name.replace("backward", "forward")
-    if not inspect.isfunction(function) or forward == name or forward not in module.plain:
+    if forward == name or forward not in module.plain or not takes_cache(function):
         return None
-    _, *rest = inspect.signature(function).parameters
-    return forward if len(rest) == 1 and rest[0] not in ALIASES else None
+    *_, second = inspect.signature(module.plain[name]).parameters
+    return None if second in ALIASES else forward
 
 
 def _function(module: Module, name: str, returns: tuple[str, ...], mode: str) -> Formula:

@@ -39,14 +39,3 @@ GRADIENTS = _by_alias(
         "dbeta": "dbias",
     }
 )
-
-SIZE = (  # what a layer class calls the number of channels
-    "num_features", "n_features", "features", "num_channels", "n_channels", "channels",
-    "in_channels", "input_size", "input_dim", "size", "dim", "n_dim", "d", "D", "c", "C",
-)  # fmt: skip
-TRAINING = ("training", "train", "train_flg", "is_training", "train_mode")
-AS_WRITTEN = {"gamma": ("gamma", "weight", "scale"), "beta": ("beta", "bias", "shift")}
-STATE = {
-    "running_mean": ("running_mean", "moving_mean", "run_mean"),
-    "running_var": ("running_var", "moving_var", "moving_variance", "run_var", "running_variance"),
-}

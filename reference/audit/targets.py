@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from .. import styles
 from .bind import both, copied, flat, typed
 from .formula import Formula, Values
 from .literals import NotAFormula
 from .module import Module
-from .names import AS_WRITTEN, SIZE, STATE, TRAINING
 
 
 def contract(module: Module) -> list[Formula]:
@@ -70,12 +69,18 @@ def _gradients(names: Mapping[str, Any], given: Values, name: str, saved: Any) -
     """Return what a backward gives, nothing where there is none."""
     if name not in names:
         return {}
-    results = zip(("dx", "dgamma", "dbeta"), names[name](*_inputs(given, "dy"), saved), strict=True)
-    return {quantity: value for quantity, value in results if value is not None}
+    return _known(names[name](*_inputs(given, "dy"), saved))
+
+
+def _known(results: Any) -> dict[str, Any]:
+    """Return the gradients that are given, by quantity."""
+    results = results if isinstance(results, tuple) else (results, None, None)
+    named = zip(("dx", "dgamma", "dbeta"), results, strict=True)
+    return {quantity: value for quantity, value in named if value is not None}
 
 
 def layer_class(module: Module, name: str) -> list[Formula]:
-    """Return a layer class of the seed's shape, a new instance per run: training, then inference.
+    """Return a layer class, a new instance per run: training, then inference.
 
     Inference has no backward in such a class, so y alone is audited there, where it runs at all.
     """
@@ -83,7 +88,7 @@ def layer_class(module: Module, name: str) -> list[Formula]:
     crash = _crash(module, name)
     notes = (f"inference is not audited: forward(x, False) raises {crash}",) if crash else ()
     exact, floating = both(module, lambda names, given: _train_layer(names[name], given))
-    told = "eps" in inspect.signature(module.plain[name]).parameters
+    told = styles.takes_eps(module.plain[name])
     found = [Formula(label, exact, floating, typed(module), notes, takes_eps=told)]
     if not crash:
         exact, floating = both(module, lambda names, given: _eval_layer(names[name], given))
@@ -94,55 +99,23 @@ def layer_class(module: Module, name: str) -> list[Formula]:
 
 def _train_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
     layer = _layer(layer_type, given)
-    y = _forward(layer, given, True)
-    dx = layer.backward(*_inputs(given, "dy"))
-    out = {"y": y, "dx": dx}
-    for name, others in AS_WRITTEN.items():
-        for other in others:
-            if hasattr(layer, f"d{other}"):
-                out |= {f"d{name}": getattr(layer, f"d{other}")}
-                break
-    for key, names in STATE.items():
-        for name in names:
-            if hasattr(layer, name):
-                out |= {f"new_{key}": getattr(layer, name)}
-                break
-    return out
+    x, dy = _inputs(given, "x", "dy")
+    y = styles.called(layer, x, True)
+    results = styles.gone_back(layer, dy)
+    state = {f"new_{key}": value for key, value in styles.state_of(layer).items()}
+    return {"y": y, **_known(results), **state}
 
 
 def _eval_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
-    return {"y": _forward(_layer(layer_type, given), given, False)}
+    (x,) = _inputs(given, "x")
+    return {"y": styles.called(_layer(layer_type, given), x, False)}
 
 
-def _forward(layer: Any, given: Values, training: bool) -> Any:
-    """Call forward in a mode, by its parameter's name where it has one of the usual."""
-    parameters = inspect.signature(layer.forward).parameters
-    named = next((name for name in TRAINING if name in parameters), None)
-    if named is not None:
-        return layer.forward(*_inputs(given, "x"), **{named: training})
-    return layer.forward(*_inputs(given, "x"), training)
+_LAYER = ("gamma", "beta", "running_mean", "running_var", "momentum", "eps")
 
 
 def _layer(layer_type: Any, given: Values) -> Any:
-    """Return a layer with the parameters and the state of this point.
-
-    What its constructor does not take is set on it, if it is there; a class that starts its
-    running statistics itself finds them started.
-    """
-    parameters = inspect.signature(layer_type).parameters
-    known = ("momentum", "running_mean", "running_var", "eps")
-    names = [name for name in known if name in parameters]
-    state = dict(zip(names, _inputs(given, *names), strict=True))
-    size = next((name for name in SIZE if name in parameters), None)
-    if size is not None and not set(parameters) & {"gamma", "weight", "scale"}:
-        layer = layer_type(**{size: np.shape(given["x"])[1]}, **state)
-    else:
-        layer = layer_type(*_inputs(given, "gamma", "beta"), **state)
-    for name in ("gamma", "beta", "running_mean", "running_var"):
-        for other in {**AS_WRITTEN, **STATE}[name]:
-            if hasattr(layer, other):
-                setattr(layer, other, *_inputs(given, name))
-    return layer
+    return styles.made(layer_type, dict(zip(_LAYER, _inputs(given, *_LAYER), strict=True)))
 
 
 def _crash(module: Module, name: str) -> str:
@@ -158,29 +131,21 @@ def _crash(module: Module, name: str) -> str:
 
 
 def pair(module: Module, forward: str, backward: str) -> Formula:
-    """Return a forward that hands a cache to a backward, as in CS231n, as one formula.
-
-    The forward's last parameter may be a dict of mode, eps, momentum and running statistics.
-    """
+    """Return a forward that hands a cache to a backward, as one formula."""
 
     def run(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-        parameters = list(inspect.signature(names[forward]).parameters)
-        held = dict(zip(_HELD, _inputs(given, *_HELD), strict=True))
-        rest: dict[str, Any] = {}
-        if len(parameters) > 3 and parameters[3] not in _HELD:
-            state = {"mode": "train", **held}
-            rest = {parameters[3]: state}
-        else:
-            rest, state = {key: held[key] for key in _HELD if key in parameters}, {}
-        y, cache, *_ = names[forward](*_inputs(given, "x", "gamma", "beta"), **rest)
+        held = dict(zip(_PASSED, _inputs(given, *_PASSED), strict=True))
+        x, gamma, beta = _inputs(given, "x", "gamma", "beta")
+        y, cache, state = styles.passed(names[forward], x, gamma, beta, "train", held)
         out = {"y": y}
-        if state:
-            out |= {f"new_{k}": state[k] for k in ("running_mean", "running_var")}
-        result = names[backward](*_inputs(given, "dy"), cache)
-        return out | dict(zip(("dx", "dgamma", "dbeta"), result, strict=True))
+        if styles.by_dict(names[forward]):
+            out |= {f"new_{key}": state[key] for key in ("running_mean", "running_var")}
+        return out | _known(names[backward](*_inputs(given, "dy"), cache))
 
     exact, floating = both(module, run)
-    return Formula(f"{module.path.name}:{backward}", exact, floating, typed(module))
+    told = styles.states_eps(module.plain[forward])
+    label = f"{module.path.name}:{backward}"
+    return Formula(label, exact, floating, typed(module), takes_eps=told)
 
 
-_HELD = ("eps", "momentum", "running_mean", "running_var")
+_PASSED = ("eps", "momentum", "running_mean", "running_var")

@@ -127,7 +127,36 @@ STARTS_ITSELF = (
     + STARTED
     + SIZED[SIZED.index("        mean, var = self.running") :]
 ).replace("num_features", "gamma, beta")
-STYLES = {"a pair with a cache": PAIR, "sized": SIZED, "starts its state": STARTS_ITSELF}
+OTHER_WORDS = """
+import numpy as np
+
+class BN:
+    def __init__(self, input_dim, momentum=0.9, epsilon=1e-5):
+        self.weight, self.bias = np.ones(input_dim), np.zeros(input_dim)
+        self.moving_mean, self.moving_var = np.zeros(input_dim), np.ones(input_dim)
+        self.momentum, self.epsilon = momentum, epsilon
+
+    def forward(self, x, mode="train"):
+        mean, var = self.moving_mean, self.moving_var
+        if mode == "train":
+            mean, var = x.mean(axis=0), x.var(axis=0)
+            self.moving_mean = self.momentum * self.moving_mean + (1 - self.momentum) * mean
+            self.moving_var = self.momentum * self.moving_var + (1 - self.momentum) * var
+        self.std = np.sqrt(var + self.epsilon)
+        self.xhat = (x - mean) / self.std
+        return self.weight * self.xhat + self.bias
+
+    def backward(self, dout):
+        dbeta, dgamma = dout.sum(axis=0), (dout * self.xhat).sum(axis=0)
+        n = len(dout)
+        return self.weight / self.std * (dout - dbeta / n - self.xhat * dgamma / n), dgamma, dbeta
+"""
+STYLES = {
+    "a pair with a cache": PAIR,
+    "sized": SIZED,
+    "starts its state": STARTS_ITSELF,
+    "other words, gradients returned": OTHER_WORDS,
+}
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -7,17 +7,13 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from reference import styles
+
 from ...model.contract import Array
 
-_HELD = ("eps", "momentum", "running_mean", "running_var")
 
-
-def pair_of(module: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """Return the forward and the backward of a module, None where there is no such pair.
-
-    Their names differ in `forward` and `backward`; a plain pair counts before one with more to its
-    name, such as `batchnorm_backward_alt` or `spatial_batchnorm_forward`.
-    """
+def pair_in(module: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """Return the forward and the backward that a module defines, None where there is no pair."""
     if not isinstance(module, ModuleType):
         return None
     own = {
@@ -25,48 +21,27 @@ def pair_of(module: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__
     }
-    for name in sorted(own, key=len):
-        other = name.replace("forward", "backward")
-        if other != name and other in own and len(inspect.signature(own[other]).parameters) == 2:
-            return own[name], own[other]
-    return None
+    found = styles.pair_of(own)
+    return found and (own[found[0]], own[found[1]])
 
 
 def from_pair(
     forward: Callable[..., Any], backward: Callable[..., Any]
 ) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
-    """Return the contract's functions over a pair.
-
-    The forward takes x, gamma, beta and either a dict of mode, eps, momentum and running
-    statistics, which it updates, or some of these by name.
-    """
-    names = list(inspect.signature(forward).parameters)
-    by_dict = len(names) > 3 and names[3] not in _HELD
-    by_name = [name for name in _HELD if name in names]
-
-    def call(x: Array, gamma: Any, beta: Any, state: dict[str, Any]) -> tuple[Any, Any]:
-        given = {key: value for key, value in state.items() if value is not None}
-        if by_dict:
-            y, cache, *_ = forward(x, gamma, beta, given)
-        else:
-            y, cache, *_ = forward(x, gamma, beta, **{k: given[k] for k in by_name if k in given})
-        state.update(given)
-        return y, cache
+    """Return the contract's functions over a pair, and what is known of it besides."""
 
     def forward_train(
         x: Array, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
     ) -> Any:
         if mean is None:
             raise NotImplementedError("a dict without running statistics")
-        state = {"mode": "train", "eps": eps, "momentum": momentum,
-                 "running_mean": mean.copy(), "running_var": var.copy()}  # fmt: skip
-        y, cache = call(x, gamma, beta, state)
+        held = {"eps": eps, "momentum": momentum, "running_mean": mean, "running_var": var}
+        y, cache, state = styles.passed(forward, x, gamma, beta, "train", held)
         return y, state["running_mean"], state["running_var"], cache
 
     def forward_eval(x: Array, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float) -> Any:
-        state = {"mode": "test", "eps": eps, "momentum": 0.9, "running_mean": mean.copy(),
-                 "running_var": var.copy()}  # fmt: skip
-        return call(x, gamma, beta, state)[0]
+        held = {"eps": eps, "running_mean": mean, "running_var": var}
+        return styles.passed(forward, x, gamma, beta, "test", held)[0]
 
     def backward_train(dy: Array, saved: Any) -> Any:
         result = backward(dy, saved)
@@ -76,6 +51,6 @@ def from_pair(
         "forward_train": forward_train,
         "backward_train": backward_train,
     }
-    if by_dict:  # nothing else says which mode is meant
+    if styles.by_dict(forward):  # nothing else says which mode is meant
         functions["forward_eval"] = forward_eval
-    return functions, {} if by_dict or "eps" in names else {"eps": "fixed"}
+    return functions, {} if styles.states_eps(forward) else {"eps": "fixed"}
