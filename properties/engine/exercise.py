@@ -99,7 +99,7 @@ class _Tally:
     edge: Callable[[Case], str] = lambda case: ""
     remark: tuple[Case, Outcome, str] | None = None
     refused: str = ""
-    known: set[str] = field(default_factory=set)
+    known: dict[str, str] = field(default_factory=dict)
     plain_only: bool = False
     deaths: int = 0
     waited: float = 0.0
@@ -204,7 +204,7 @@ def run_invariant(
     allowed: Callable[[Case], float] = lambda case: 1.0,
     database: ExampleDatabase | None = None,
     strict: bool = True,
-    deaths: set[str] | None = None,
+    deaths: dict[str, str] | None = None,
 ) -> Result:
     """Exercise one invariant on a target and return its verdict.
 
@@ -218,7 +218,8 @@ def run_invariant(
         allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
         database: where failing examples are kept; those that it holds are tried first.
         strict: whether a deviation at an edge fails; else it is a remark.
-        deaths: how the target's process has died before; such a death is not made small again.
+        deaths: how the target's process has died before, by the message without its numbers; such
+            a death is not made small again.
     """
     broken = [need for need in invariant.needs if need in target.broken]
     if broken:
@@ -228,7 +229,7 @@ def run_invariant(
         reasons = [f"{need}: {target.refused.get(need, 'absent')}" for need in missing]
         return Result(invariant, "not offered", message="; ".join(reasons))
     again = next(  # how a function died that dies whatever it is given; one example is enough
-        (text for text in deaths or () for need in invariant.needs
+        (text for text in (deaths or {}).values() for need in invariant.needs
          if need in target.crashed and text.startswith(f"{need} ")), "",
     )  # fmt: skip
     if again:
@@ -242,7 +243,7 @@ def run_invariant(
             tick,
             allowed=allowed,
             edge=at_edge,
-            known=set() if deaths is None else deaths,
+            known={} if deaths is None else deaths,
             plain_only=plain_only,
         )
 
@@ -268,7 +269,7 @@ def run_invariant(
         except (_Violated, _Enough, Flaky) as error:
             how: BaseException = error
             if tally.deaths and deaths is not None and tally.failing is not None:
-                deaths.add(without_numbers(tally.failing[2]))
+                deaths.setdefault(without_numbers(tally.failing[2]), tally.failing[2])
             if shrink and not tally.deaths and _is_faint(tally):
                 plainer = begun(True)
                 aside = settings(options, database=None)

@@ -53,7 +53,7 @@ class Session:
     target: Target
     registry: tuple[Expectation, ...]
     database: ExampleDatabase | None
-    deaths: set[str] = field(default_factory=set)
+    deaths: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def causes(self) -> list[Cause]:
