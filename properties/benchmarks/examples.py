@@ -97,14 +97,18 @@ def per_invariant(rounds: int, quick: bool) -> Iterator[Table]:
     yield table
 
 
-def _command(names: list[str], examples: int, seed: int) -> int:
-    """Run `bncheck run bn` on some invariants in a process of its own; return its examples."""
+def _command(names: list[str], examples: int, seed: int) -> tuple[int, int]:
+    """Run `bncheck run bn` on some invariants in a process of its own.
+
+    Returns its examples, and the channels in which a planted error would have shown.
+    """
     only = [word for name in names for word in ("--only", name)]
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run.json")
         options = ["--examples", str(examples), "--seed", str(seed), "--json", out]
         run_python(["-m", "properties.cli", "run", "bn", *options, *only])
-        return sum(row["examples"] for row in json.loads(Path(out).read_text())["invariants"])
+        rows = json.loads(Path(out).read_text())["invariants"]
+        return sum(row["examples"] for row in rows), sum(row["channels"] for row in rows)
 
 
 def whole_run(rounds: int, quick: bool) -> Iterator[Table]:
@@ -112,21 +116,30 @@ def whole_run(rounds: int, quick: bool) -> Iterator[Table]:
     examples, names = 5 if quick else 100, list(INVARIANTS)
     table = Table(
         f"bncheck run bn --examples {examples}, start included, by the clock",
-        ("processes", "seconds", "examples", "examples per second", "times as fast"),
+        (
+            "processes",
+            "seconds",
+            "examples",
+            "examples per second",
+            "channels per second",
+            "times as fast",
+        ),
     )
     times: dict[int, list[float]] = {1: [], 2: []}
-    drawn = 0
+    drawn = decisive = 0
     for seed in range(1 if quick else min(3, rounds)):
         for jobs, spent in times.items():
             with told(f"the whole run in {jobs} processes"):
                 start = time.perf_counter()
                 with ThreadPoolExecutor(jobs) as pool:
                     shares = [names[i::jobs] for i in range(jobs)]
-                    drawn = sum(
+                    counts = list(
                         pool.map(lambda share, s=seed: _command(share, examples, s), shares)
                     )
+                drawn, decisive = (sum(column) for column in zip(*counts, strict=True))
                 spent.append(time.perf_counter() - start)
     for jobs, spent in times.items():
         faster = median(a / b for a, b in zip(times[1], spent, strict=True))
-        table.rows.append((jobs, median(spent), drawn, drawn / median(spent), faster))
+        took = median(spent)
+        table.rows.append((jobs, took, drawn, drawn / took, decisive / took, faster))
     yield table

@@ -53,7 +53,7 @@ def kills(rounds: int, quick: bool) -> Iterator[Table]:
         with told(f"mutants:{name}"):
             start, spent = time.perf_counter(), _children()
             words = ("run", f"mutants:{name}", "-x", "--seed", "1")
-            seen = "\nfail " in run_python((*BNCHECK, *words))
+            seen = "FAIL: " in run_python((*BNCHECK, *words))
             row = (name, time.perf_counter() - start, _children() - spent)
         table.rows.append((*row, "yes" if seen else "no"))
     clock, processor = ([row[k] for row in table.rows] for k in (1, 2))
