@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,8 +17,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from ..invariants import Invariant
 from ..invariants.levels import edge
 from ..model.cases import NARROW, Case
-from ..model.contract import Died, Misbehaved, Raised, Target
-from ..model.verdict import Claim, Failure, Outcome, channels_beyond, judge
+from ..model.contract import Target
+from ..model.verdict import Failure, Outcome
 from ..plants.planted import PLANTED
 from ..plants.textbook import implementation
 from .database import Part
@@ -27,8 +26,7 @@ from .local_constants import without_local_constants
 from .machine import STEPS, machine
 from .shrinking import smallest
 from .strategies import cases
-
-Step = Callable[[Target], Iterable[Claim]]
+from .tally import Enough, Tally, Violated, is_plain, without_numbers
 
 
 @dataclass(frozen=True)
@@ -61,124 +59,6 @@ class Result:
     def strength(self) -> float:
         """The relative error that was visible in every dtype; infinite without evidence."""
         return max(self.strengths.values(), default=float(np.inf))
-
-
-DEATHS = 20  # of a target's process, until a counterexample is as small as it gets
-WAITED = 60.0  # seconds of waiting for calls that hang, likewise
-
-
-def without_numbers(message: str) -> str:
-    """Return a message without its numbers: one fault is one message, whatever the sizes."""
-    return re.sub(r"\d+", "#", message)
-
-
-class _Violated(Exception):
-    """An example failed; Hypothesis shrinks it."""
-
-
-class _Enough(BaseException):
-    """The target's process died too often for more shrinking; Hypothesis lets this through."""
-
-
-@dataclass
-class _Tally:
-    """The evidence of one invariant while Hypothesis runs it."""
-
-    target: Target
-    plant: Target
-    tick: Callable[[], None]
-    examples: int = 0
-    decisive: int = 0
-    channels: int = 0
-    undecided: int = 0
-    unflagged: int = 0
-    strengths: dict[str, float] = field(default_factory=dict)
-    worst: float = 0.0
-    failing: tuple[Case, Failure | None, str] | None = None
-    allowed: Callable[[Case], float] = lambda case: 1.0
-    edge: Callable[[Case], str] = lambda case: ""
-    remark: tuple[Case, Outcome, str] | None = None
-    refused: str = ""
-    known: dict[str, str] = field(default_factory=dict)
-    plain_only: bool = False
-    deaths: int = 0
-    waited: float = 0.0
-
-    def example(self, case: Case, step: Step) -> None:
-        """Judge one example, and count it as long as nothing has failed."""
-        self.end(self.part(case, step), case)
-
-    def part(self, case: Case, step: Step) -> tuple[Outcome, int]:
-        """Judge one step on the target, and in how many channels the planted error shows in it."""
-        try:
-            outcome = judge(step(self.target))
-        except Misbehaved as error:
-            if self.edge(case) and not isinstance(error, Died):
-                if isinstance(error, Raised):  # a clear error is a refusal there
-                    self.refused = self.refused or str(error)
-                else:
-                    self._remark(case, Outcome(np.inf), str(error))
-                return Outcome(), 0
-            self.failing = (case, None, str(error))
-            if isinstance(error, Died):
-                self.deaths, self.waited = self.deaths + 1, self.waited + error.waited
-                if without_numbers(str(error)) in self.known:
-                    raise _Enough from error
-                if self.deaths >= DEATHS or self.waited >= WAITED:
-                    raise _Enough from error
-            raise _Violated from error
-        if outcome.failure is not None and outcome.worst > self.allowed(case):
-            if self.edge(case):
-                self._remark(case, outcome, "")
-                return Outcome(), 0
-            if self.plain_only and not _is_plain(case, outcome.failure):
-                return Outcome(), 0
-            self.failing = (case, outcome.failure, "")
-            raise _Violated
-        return outcome, 0 if self.failing is not None else _seen(self.plant, step, case)
-
-    def _remark(self, case: Case, outcome: Outcome, message: str) -> None:
-        """Keep the smallest deviation at an edge."""
-        if self.remark is None or case.x.size < self.remark[0].x.size:
-            self.remark = case, outcome, message
-
-    def end(self, judged: tuple[Outcome, int], case: Case) -> None:
-        """Count an example that passed."""
-        if self.failing is not None:
-            return
-        outcome, channels = judged
-        self.examples += 1
-        self.undecided += outcome.undecided
-        self.unflagged += outcome.undecided and not case.ill_conditioned
-        self.worst = max(self.worst, outcome.worst)
-        if channels:
-            self.decisive += 1
-            self.channels += channels
-            dtype = case.recipe.dtype
-            self.strengths[dtype] = min(self.strengths.get(dtype, np.inf), outcome.strength())
-        self.tick()
-
-
-LARGE = 1e-3  # of the scale: an error that nobody takes for rounding
-
-
-def _is_plain(case: Case, failure: Failure) -> bool:
-    """Return whether a failure convinces: its error is large, and no gamma is zero."""
-    return failure.share > LARGE and (case.gamma is None or bool(np.all(case.gamma != 0)))
-
-
-def _seen(plant: Target, step: Step, case: Case) -> int:
-    """Return in how many channels the planted error exceeds twice what is allowed.
-
-    Raising shows nothing.
-    """
-    columns = case.conventions.columns(case.x.shape)
-    try:
-        return channels_beyond(judge(step(plant)), 2.0, columns)
-    except Raised:
-        return 0
-    except Misbehaved:
-        return 1
 
 
 def planted_error(invariant: Invariant, target: Target, *, exact: bool = True) -> Target:
@@ -236,8 +116,8 @@ def run_invariant(
         return Result(invariant, "fail", worst=np.inf, message=again)
     at_edge = (lambda case: "") if strict else partial(edge, invariant.name)
 
-    def begun(plain_only: bool) -> _Tally:
-        return _Tally(
+    def begun(plain_only: bool) -> Tally:
+        return Tally(
             target,
             planted_error(invariant, target),
             tick,
@@ -266,7 +146,7 @@ def run_invariant(
         try:
             with without_local_constants():
                 exercise(tally, invariant, options, number)
-        except (_Violated, _Enough, Flaky) as error:
+        except (Violated, Enough, Flaky) as error:
             how: BaseException = error
             if tally.deaths and deaths is not None and tally.failing is not None:
                 deaths.setdefault(without_numbers(tally.failing[2]), tally.failing[2])
@@ -276,9 +156,9 @@ def run_invariant(
                 try:
                     with without_local_constants():
                         exercise(plainer, invariant, aside, number)
-                except (_Violated, Flaky) as larger:
+                except (Violated, Flaky) as larger:
                     tally, how = plainer, larger
-                except _Enough:
+                except Enough:
                     pass
             result = _failed(tally, invariant, how)
             return _narrowed(tally, result) if shrink else result
@@ -300,7 +180,7 @@ def run_invariant(
     )
 
 
-def _narrowed(tally: _Tally, result: Result) -> Result:
+def _narrowed(tally: Tally, result: Result) -> Result:
     """Return a failure of many channels with its channel alone, or as few as must be."""
     case, invariant, failure = result.case, result.invariant, result.failure
     if case is None or case.recipe.channels <= NARROW or case.recipe.pick or tally.deaths:
@@ -314,7 +194,7 @@ def _narrowed(tally: _Tally, result: Result) -> Result:
         tally.failing = None
         try:
             tally.part(tried, lambda target: invariant.check(target, tried))
-        except (_Violated, _Enough):
+        except (Violated, Enough):
             assert tally.failing is not None
             if tally.deaths:  # another fault than the one that is made small
                 return False
@@ -330,12 +210,12 @@ def _narrowed(tally: _Tally, result: Result) -> Result:
     return replace(result, case=found, failure=failure, message=told, worst=worst)
 
 
-def _is_faint(tally: _Tally) -> bool:
+def _is_faint(tally: Tally) -> bool:
     """Return whether an example that fails could be taken for rounding."""
     if tally.failing is None:
         return False
     case, failure, _ = tally.failing
-    return failure is not None and not _is_plain(case, failure)
+    return failure is not None and not is_plain(case, failure)
 
 
 def _part(database: ExampleDatabase, target: Target, invariant: Invariant) -> Part:
@@ -344,7 +224,7 @@ def _part(database: ExampleDatabase, target: Target, invariant: Invariant) -> Pa
     return Part(database, target.spec, invariant.name, *sorted(offers))
 
 
-def _batches(tally: _Tally, invariant: Invariant, options: settings, number: int) -> None:
+def _batches(tally: Tally, invariant: Invariant, options: settings, number: int) -> None:
     strategy = cases(invariant.inputs, tally.target.conventions, tally.target.offers)
 
     @options  # above the seed, which would take the database away
@@ -356,7 +236,7 @@ def _batches(tally: _Tally, invariant: Invariant, options: settings, number: int
     exercise()
 
 
-def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: int) -> None:
+def _sequences(tally: Tally, invariant: Invariant, options: settings, number: int) -> None:
     judged: list[tuple[Outcome, int]] = []
     held: list[Case] = []
 
@@ -381,7 +261,7 @@ def _sequences(tally: _Tally, invariant: Invariant, options: settings, number: i
 
 
 def _remarked(
-    tally: _Tally, invariant: Invariant, case: Case, outcome: Outcome, message: str
+    tally: Tally, invariant: Invariant, case: Case, outcome: Outcome, message: str
 ) -> Result:
     return Result(
         invariant,
@@ -399,7 +279,7 @@ def _remarked(
     )
 
 
-def _failed(tally: _Tally, invariant: Invariant, error: BaseException) -> Result:
+def _failed(tally: Tally, invariant: Invariant, error: BaseException) -> Result:
     assert tally.failing is not None
     case, failure, message = tally.failing
     if isinstance(error, Flaky):

@@ -20,9 +20,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ..bugs.controls import controls
 from ..bugs.elsewhere import all_mutants
-from ..engine.exercise import Step, count_numbers, example_count, run_invariant
+from ..engine.exercise import count_numbers, example_count, run_invariant
 from ..engine.machine import STEPS, machine
 from ..engine.strategies import cases
+from ..engine.tally import Step
 from ..invariants import INVARIANTS, Invariant
 from ..model.cases import Case, build
 from ..model.contract import Misbehaved, Target

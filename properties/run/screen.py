@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..engine.exercise import LARGE, Result, without_numbers
+from ..engine.exercise import Result
+from ..engine.tally import LARGE, without_numbers
 from ..model.contract import Conventions, Target
 from .diagnosis import Cause, explains
 from .text import failure_text, name_of

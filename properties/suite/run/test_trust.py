@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from properties.bugs.catalogue import mutants
-from properties.engine.exercise import LARGE
+from properties.engine.tally import LARGE
 from properties.invariants import INVARIANTS
 from properties.invariants.levels import EDGE, EDGE_LAYOUTS
 from properties.model.contract import Target

@@ -311,7 +311,7 @@ def test_a_crash_is_no_refusal(
     bncheck: Run, on_bn: Save, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """What raises in its first plain call is not offered; what crashes there fails."""
-    monkeypatch.setattr("properties.engine.exercise.DEATHS", 2)
+    monkeypatch.setattr("properties.engine.tally.DEATHS", 2)
     name, source, said = LATER[case]
     path = on_bn(f"import os\n{source}\n")
     ran = bncheck("run", path, "--only", name, "--examples", 20, "--seed", 1)
@@ -334,7 +334,7 @@ def test_shrinking_stops_after_so_many_deaths(
     bncheck: Run, on_bn: Save, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """The process is started anew after each death, and no more often than is allowed."""
-    monkeypatch.setattr("properties.engine.exercise.DEATHS", most)
+    monkeypatch.setattr("properties.engine.tally.DEATHS", most)
     path = on_bn(STARTS)
     ran = bncheck("run", path, "--only", REFERENCE, "--only", GRADIENT, "--examples", 30)
     assert ran.status == 1
@@ -346,7 +346,7 @@ def test_shrinking_stops_after_so_many_deaths(
 
 def test_twenty_deaths_are_allowed() -> None:
     """The bound that the protocol's document states."""
-    from properties.engine import exercise as run
+    from properties.engine import tally as run
 
     assert run.DEATHS == 20
     assert "20 deaths" in Path(limits.__file__).with_name("protocol.md").read_text()
@@ -555,7 +555,7 @@ def test_a_crash_under_pytest_is_a_failed_test(
     pytester: pytest.Pytester, on_bn: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session goes on, and the test says how the target died."""
-    monkeypatch.setattr("properties.engine.exercise.DEATHS", 2)
+    monkeypatch.setattr("properties.engine.tally.DEATHS", 2)
     path = on_bn(STARTS)
     arguments = ("--bn", str(path), "--bn-profile", "quick", "-k", f"{REFERENCE} or empty_batch")
     result = pytester.runpytest_inprocess("-p", "properties.plugin", *arguments)

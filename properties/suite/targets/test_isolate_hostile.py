@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from properties.engine import exercise as running
+from properties.engine import tally as running
 from properties.targets.isolate.process import descendants
 from properties.targets.isolate.watch import arithmetic
 
