@@ -220,6 +220,55 @@ _FOUND = (
         "view_read_from_the_start_of_its_buffer",
         TORCH,
     ),
+    Mutant(
+        "miopen-backward-768",
+        "ROCm/MIOpen#1109 https://github.com/ROCm/MIOpen/issues/1109",
+        "backward sums over the first 768 rows alone",
+        "backward_sums_768_rows",
+        TORCH,
+    ),
+    Mutant(
+        "arm-width-tail",
+        "ARM-software/ComputeLibrary#202 https://github.com/ARM-software/ComputeLibrary/issues/202",
+        "inference leaves the last width%4 places unwritten",
+        "eval_width_tail_unwritten",
+        SEED,
+    ),
+    Mutant(
+        "arm-256-channels",
+        "ARM-software/ComputeLibrary#235 https://github.com/ARM-software/ComputeLibrary/issues/235",
+        "inference takes the parameters of channel c at c%256",
+        "eval_channel_held_in_8_bits",
+        SEED,
+    ),
+    Mutant(
+        "miopen-index-overflow",
+        "ROCm/rocm-libraries#10259 https://github.com/ROCm/rocm-libraries/pull/10259, scaled down",
+        "x[i] is read at i%2**16, as 32 bits do at 2**32",
+        "index_held_in_16_bits",
+        TORCH,
+    ),
+    Mutant(
+        "xpu-vector-tail",
+        "intel/torch-xpu-ops#1238 https://github.com/intel/torch-xpu-ops/pull/1238",
+        "statistics leave out the last places%4 of each plane",
+        "statistics_without_the_tail",
+        TORCH,
+    ),
+    Mutant(
+        "onednn-reorder-tail",
+        "uxlfoundation/oneDNN#71 https://github.com/uxlfoundation/oneDNN/issues/71",
+        "dx is written for c//8*8 channels",
+        "channel_tail_of_dx_unwritten",
+        SEED,
+    ),
+    Mutant(
+        "onednn-blocks-mixed",
+        "uxlfoundation/oneDNN#486 https://github.com/uxlfoundation/oneDNN/issues/486",
+        "y in nChw8c is read as nChw16c",
+        "blocks_of_8_read_as_16",
+        SEED,
+    ),
 )
 ELSEWHERE: dict[str, Mutant] = {mutant.name: mutant for mutant in _FOUND}
 

@@ -125,7 +125,7 @@ def _seen(plant: Target, step: Step, case: Case) -> int:
     """
     columns = case.conventions.columns(case.x.shape)
     try:
-        return channels_beyond(judge(step(plant)), 2.0, columns)
+        return channels_beyond(step(plant), 2.0, columns)
     except Raised:
         return 0
     except Misbehaved:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from .measure import Decade, Point, read_point
@@ -43,26 +44,23 @@ class Cell:
 
 def seen(points: Iterable[Point]) -> dict[Decade, Cell]:
     """Return the cells of one example."""
-    found: dict[Decade, Cell] = {}
+    found: dict[Decade, list[Point]] = {}
     for point in points:
-        found[point.decade] = joined(found.get(point.decade, Cell()), _single(point))
-    return {
-        decade: replace(
-            cell,
-            examples=1,
-            decided=min(cell.decided, 1),
-            failing=min(cell.failing, 1),
-        )
-        for decade, cell in found.items()
-    }
+        found.setdefault(point.decade, []).append(point)
+    return {decade: _cell(of) for decade, of in found.items()}
 
 
-def _single(point: Point) -> Cell:
-    if not point.decided:
-        beyond = point if point.recipe.regime in ("offset", "far_offset") else None
+def _cell(points: list[Point]) -> Cell:
+    """Return the cell of the channels of one example that lie in one decade."""
+    decided = [p for p in points if p.decided]
+    far = [p for p in points if not p.decided and p.recipe.regime in ("offset", "far_offset")]
+    beyond = max(far, key=attrgetter("ulp"), default=None)
+    if not decided:
         return Cell(1, 0, 0, beyond=beyond)
-    multiple = point.pairwise_multiple
-    return Cell(1, 1, int(point.multiple > 1.0), point, point, None, multiple)
+    closest = max(decided, key=attrgetter("multiple"))
+    pairwise = max(p.pairwise_multiple for p in decided)
+    largest = max(decided, key=attrgetter("ulp"))
+    return Cell(1, 1, int(closest.multiple > 1.0), largest, closest, beyond, pairwise)
 
 
 def _more(a: Point | None, b: Point | None, key: str) -> Point | None:

@@ -43,6 +43,7 @@ class Point:
     multiple: float
     pairwise_multiple: float
     recipe: Recipe
+    channel: int = 0
 
     @property
     def decided(self) -> bool:
@@ -61,8 +62,9 @@ def read_point(value: dict[str, Any]) -> Point:
     recipe: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in value["recipe"].items()
     }
-    numbers = {k: float(v) for k, v in value.items() if k not in ("recipe", "decade")}
-    return Point(decade=value["decade"], recipe=Recipe(**recipe), **numbers)
+    numbers = {k: float(v) for k, v in value.items() if k not in ("recipe", "decade", "channel")}
+    channel = value.get("channel", 0)
+    return Point(decade=value["decade"], recipe=Recipe(**recipe), channel=channel, **numbers)
 
 
 def dtype_of(quantity: Quantity, dtype: str) -> str:
@@ -99,8 +101,8 @@ def measure(target: Target, quantity: Quantity, case: Case) -> tuple[list[Point]
         got = quantity.got(target, case)
     except Misbehaved as error:
         broken = [
-            Point(decade_of(r), float(r), inf, inf, 0.0, 0.0, inf, inf, case.recipe)
-            for r in channels
+            Point(decade_of(r), float(r), inf, inf, 0.0, 0.0, inf, inf, case.recipe, j)
+            for j, r in enumerate(channels)
         ]
         return broken, str(error)
     with np.errstate(all="ignore"):
@@ -116,23 +118,21 @@ def _points(quantity: Quantity, case: Case, got: Array, channels: Array) -> Iter
     ulp = unit(wanted.term, dtype_of(quantity, case.recipe.dtype))[0]
     term = wanted.term[0]
     open_ = ~np.isfinite(radii[0])
-    multiples = [np.where(open_ | (error == 0), 0.0, error / r) for r in radii]
-    for j, ratio in enumerate(channels):
-        # a channel is judged where its radius is finite, and shown where it is not anywhere
-        judged = ~open_[:, j] if (~open_[:, j]).any() else open_[:, j]
-        i = int(np.where(judged, error[:, j], -1.0).argmax())
-        scale = max(float(term[j]), 5e-324)
+    multiples = [np.where(open_ | (error == 0), 0.0, error / r).max(axis=0) for r in radii]
+    # a channel is judged where its radius is finite, and shown where it is not anywhere
+    judged = ~open_ | open_.all(axis=0)
+    at = np.where(judged, error, -1.0).argmax(axis=0), np.arange(error.shape[1])
+    off = error[at]
+    columns = (
+        channels, off / ulp, off / np.maximum(term, 5e-324), *(r[at] / ulp for r in radii),
+        *multiples,
+    )  # fmt: skip
+    for j, found in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        ratio, ulps, relative, radius, paired, multiple, of_pairs = found
         yield Point(
-            decade_of(float(ratio)),
-            float(ratio),
-            float(error[i, j] / ulp[j]),
-            float(error[i, j]) / scale,
-            float(radii[0][i, j] / ulp[j]),
-            float(radii[1][i, j] / ulp[j]),
-            float(multiples[0][:, j].max()),
-            float(multiples[1][:, j].max()),
-            case.recipe,
-        )
+            decade_of(ratio), ratio, ulps, relative, radius, paired, multiple, of_pairs,
+            case.recipe, j,
+        )  # fmt: skip
 
 
 def case_of(target: Target, point: Point) -> Case:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Failing:
     def size(self) -> tuple[Any, ...]:
         """Return what the smallest case has least of: numbers, then bits, then the rest."""
         r = self.point.recipe
-        numbers = r.n * r.channels * math.prod(r.spatial)
+        numbers = r.n * (len(r.pick) or r.channels) * math.prod(r.spatial)
         return numbers, r.bits, r.level, r.seed, repr(astuple(r))
 
 
@@ -91,6 +91,7 @@ def search(
             run.climb(last, own, database)
         if run.small:
             shrunk(run.space, run.small, lambda at: run.tried(at, count=False)[0] > 1.0)
+            run.alone()
     return run.found
 
 
@@ -113,6 +114,17 @@ class _Search:
         if self.found.smallest is not before:
             self.small = at
         return worst.multiple, max((p.ulp for p in points if p.decided), default=0.0)
+
+    def alone(self) -> None:
+        """Leave the failing channel of the smallest case alone, if it fails so."""
+        smallest = self.found.smallest
+        if smallest is None or smallest.point.recipe.channels == 1:
+            return
+        recipe = replace(smallest.point.recipe, pick=(smallest.point.channel,))
+        if self.target.conventions.statistics == "per_channel":
+            case = build(recipe, self.target.conventions)
+            points, message = measure(self.target, QUANTITIES[self.shard.quantity], case)
+            self.found.add(points, message, count=False)
 
     def sweep(self, examples: int, rng: np.random.Generator) -> None:
         """Draw evenly, then change what had the largest multiple and what the largest error."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.strategies import choices
+from ..engine.strategies import bounded, choices
 from ..model.cases import Recipe
 from ..model.contract import Target
 from .shards import Shard, inputs, placed
 
 At = tuple[int, ...]  # one index per field of a recipe; 0 is the simplest
+CHANNELS = (1, 2, 3, 4, *[16] * 4, *[32] * 4)  # they are independent: one example carries many
 _FIRST = ("channels", "spatial", "n", "bits", "level")  # what is made small first
 
 
@@ -27,8 +28,8 @@ class Space:
     def recipe(self, at: At) -> Recipe:
         """Return the recipe at a point."""
         drawn = Recipe(*(column[i] for column, i in zip(self.columns, at, strict=True)))
-        drawn = replace(drawn, mixed=())  # few channels, of one regime
-        return placed(self.shard, drawn)
+        fitting = bounded(drawn.channels, drawn.n, drawn.spatial)
+        return placed(self.shard, replace(drawn, **{**fitting, "mixed": ()}))  # of one regime
 
     def drawn(self, rng: np.random.Generator) -> At:
         """Return a point, all alike."""
@@ -59,6 +60,7 @@ _ORDER = [_NAMES.index(k) for k in _FIRST] + [k for k, n in enumerate(_NAMES) if
 def space_of(shard: Shard, target: Target) -> Space:
     """Return the space of a shard on a target of its dtype alone."""
     chosen = choices(inputs(shard), target.conventions, target.offers)
+    chosen["channels"] = CHANNELS
     return Space(shard, tuple(chosen[name] for name in _NAMES))
 
 

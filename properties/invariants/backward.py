@@ -117,7 +117,7 @@ def _noisy_output(target: Target, case: Case) -> tuple[bool, Array]:
     return own, wanted.radius if own else expected.training(case).ref.bound["y"]
 
 
-@invariant("gamma_missing_in_dx", "backward_train", inputs="well")
+@invariant("gamma_missing_in_dx", "backward_train", inputs="well", weight=0.6)
 def input_gradient_agrees_with_finite_differences(target: Target, case: Case) -> Iterable[Claim]:
     """The input gradient along a direction is the difference quotient of the output there.
 
@@ -143,7 +143,7 @@ def input_gradient_agrees_with_finite_differences(target: Target, case: Case) ->
     yield Claim("dx along a direction", got, found.value, radius, scale)
 
 
-@invariant("mean_path_takes_first_row", "backward_train")
+@invariant("mean_path_takes_first_row", "backward_train", weight=0.6)
 def jacobian_is_symmetric(target: Target, case: Case) -> Iterable[Claim]:
     """The backward of u, taken along v, is the backward of v, taken along u.
 
@@ -159,7 +159,7 @@ def jacobian_is_symmetric(target: Target, case: Case) -> Iterable[Claim]:
     yield Claim("<Ju, v>", left, right, radius + left_rounding + right_rounding, scale)
 
 
-@invariant("dx_is_clipped", "backward_train")
+@invariant("dx_is_clipped", "backward_train", weight=0.6)
 def gradients_are_linear_in_dy(target: Target, case: Case) -> Iterable[Claim]:
     """The gradients of a sum of two dy are the sums of their gradients.
 
@@ -247,7 +247,7 @@ def saved_outlives_other_forwards(target: Target, case: Case) -> Iterable[Claim]
     yield same_bits("dx after other forwards", got.dx, undisturbed.dx)
 
 
-@invariant("assumes_c_order", "backward_train", inputs="layout", weight=2.5)
+@invariant("assumes_c_order", "backward_train", "layouts", inputs="layout", weight=2.5)
 def memory_layout_does_not_matter(target: Target, case: Case) -> Iterable[Claim]:
     """Results are the same in every memory layout of x and of dy.
 

@@ -50,7 +50,9 @@ def forward_mode_agrees_with_reference(target: Target, case: Case) -> Iterable[C
     yield agrees("ty", case, got, wanted)
 
 
-@invariant("dx_is_0.1_percent_too_large", "jvp_train", "backward_train", inputs="well_affine")
+@invariant(
+    "dx_is_0.1_percent_too_large", "jvp_train", "backward_train", inputs="well_affine", weight=0.6
+)
 def forward_mode_is_the_transpose_of_backward(target: Target, case: Case) -> Iterable[Claim]:
     """The tangent along dy is the gradient along the tangents: <Jt, dy> = <t, J'dy>.
 
@@ -77,6 +79,7 @@ def forward_mode_is_the_transpose_of_backward(target: Target, case: Case) -> Ite
     "double_backward_train",
     "backward_train",
     inputs="well_affine",
+    weight=0.6,
 )
 def double_backward_agrees_with_reference(target: Target, case: Case) -> Iterable[Claim]:
     """The gradients of the backward agree with the derivation graph differentiated twice.

@@ -17,7 +17,13 @@ from .registry import invariant
 from .state import inference_near, trained_through, wanted_after
 
 
-@invariant("fresh_variance_counts_its_start_twice", "initial_state", "forward_eval", inputs="well")
+@invariant(
+    "fresh_variance_counts_its_start_twice",
+    "initial_state",
+    "forward_eval",
+    inputs="well",
+    weight=0.6,
+)
 def batches_from_the_start_bring_inference_to_the_batch(
     target: Target, case: Case
 ) -> Iterable[Claim]:

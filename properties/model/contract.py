@@ -90,7 +90,7 @@ class Conventions:
             return a
         if self.statistics == "per_activation":
             return a.reshape(a.shape[0], self.columns(a.shape))
-        return np.moveaxis(a, 1, -1).reshape(-1, a.shape[1])
+        return a.transpose(0, *range(2, a.ndim), 1).reshape(-1, a.shape[1])
 
     def columns(self, shape: tuple[int, ...]) -> int:
         """Return the number of statistics for x of this shape."""
@@ -100,7 +100,8 @@ class Conventions:
         """Return rows as an array of this shape: the inverse of `rows`."""
         if len(shape) == 2 or self.statistics == "per_activation":
             return rows.reshape(shape)
-        return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+        whole = rows.reshape(shape[0], *shape[2:], shape[1])
+        return whole.transpose(0, whole.ndim - 1, *range(1, whole.ndim - 1))
 
 
 def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
@@ -142,13 +143,14 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
     return stated
 
 
-_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",)}
+_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",), "layouts": ("copied",)}
 
 
 def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Split what a target states into conventions and what its adapter knows besides.
 
-    The latter: eps is fixed, or passed on; momentum is passed on; a remark for the user.
+    The latter: eps is fixed, or passed on; momentum is passed on; x and dy are copied into C order;
+    a remark for the user.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
     told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
@@ -171,9 +173,10 @@ class Target:
 
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
-    batch" and "one value"; refused says why something is missing; broken holds what a function
-    that exists did in its first plain call where that was a failure; remarks, what was noticed;
-    crashed, which functions ended their process in their first plain call.
+    batch", "one value" and "layouts" (memory order reaches it); refused says why something is
+    missing; broken holds what a function that exists did in its first plain call where that was a
+    failure; remarks, what was noticed; crashed, which functions ended their process in their first
+    plain call.
     """
 
     spec: str

@@ -69,15 +69,15 @@ class Outcome:
             return min((_strength(claim) for claim in measured), default=0.0)
 
 
-def channels_beyond(outcome: Outcome, factor: float, channels: int) -> int:
-    """Return in how many channels some claim is off by more than this multiple of its radius.
+def channels_beyond(claims: Iterable[Claim], factor: float, channels: int) -> int:
+    """Return in how many channels a claim is off by more than this multiple of its radius.
 
     A claim without a column per channel counts for one.
     """
     found = np.zeros(channels, dtype=bool)
     other = False
     with np.errstate(all="ignore"):
-        for claim in outcome.claims:
+        for claim in claims:
             error, radius = _differences(claim)
             if not error.size:
                 continue
@@ -94,6 +94,8 @@ def _differences(claim: Claim) -> tuple[Array, Array]:
     got, want = np.asarray(claim.got, dtype=np.float64), np.asarray(claim.want, dtype=np.float64)
     radius = np.asarray(claim.radius, dtype=np.float64)
     error = np.abs(got - want)
+    if np.isfinite(error).all():
+        return error, radius
     same = got == want
     if claim.bits:
         same = same | (np.isnan(got) & np.isnan(want))
@@ -112,6 +114,8 @@ def judge(claims: Iterable[Claim]) -> Outcome:
                 continue
             closed = np.isfinite(radius)
             undecided = undecided or not closed.all()
+            if not error.any():
+                continue
             ratio = np.where(closed & (error > 0), error / radius, 0.0)
             top = float(ratio.max())
             if top > worst:

@@ -150,7 +150,7 @@ def implementation(
         frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
     )
     offers |= {"no affine", "no running statistics", "empty batch", "one value", "eps"}
-    offers |= {"running statistics", "dgamma", "dbeta"}
+    offers |= {"running statistics", "dgamma", "dbeta", "layouts"}
     return Target(spec, functions, replace(conventions, channel_axis=1), offers)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.strategies import LARGE, offered_dtypes, offered_ranks
+from ..engine.strategies import LARGE, PLACES, offered_dtypes, offered_ranks
 from ..model import contract
 from ..model.cases import Case, Recipe, build
 from ..model.contract import Array, Died, Misbehaved, Target
@@ -75,20 +75,28 @@ _ARRANGED = (  # of x and of dy, as frameworks make them
 )
 
 
-def _layouts(target: Target) -> list[Case]:
+def _layouts(target: Target, dtype: str) -> list[Case]:
     found = []
-    dtypes = offered_dtypes(target.conventions, target.offers)
+    n = 64 if dtype in ("float16", "bfloat16") else 7
     for rank in offered_ranks(target.conventions, target.offers):
         for k, (of_x, of_dy) in enumerate(_ARRANGED):
-            for dtype in dict.fromkeys((widest(target), dtypes[-1])):
-                n = 64 if dtype in ("float16", "bfloat16") else 7
-                case = batch(
-                    target, k, regime="unit_scale", dy="ones_and_generic",
-                    spatial=(2, 3, 4)[: rank - 2], n=n, dtype=dtype,
-                )  # fmt: skip
-                x, dy = arrange(case.x, of_x), arrange(case.dy, of_dy)
-                found.append(replace(case, x=x, dy=dy))
+            case = batch(
+                target, k, regime="unit_scale", dy="ones_and_generic",
+                spatial=(2, 3, 4)[: rank - 2], n=n, dtype=dtype,
+            )  # fmt: skip
+            found.append(replace(case, x=arrange(case.x, of_x), dy=arrange(case.dy, of_dy)))
     return found
+
+
+def _narrow_layouts(target: Target) -> list[Case]:
+    last = offered_dtypes(target.conventions, target.offers)[-1]
+    return [] if last == widest(target) else _layouts(target, last)
+
+
+def _many_places(target: Target) -> list[Case]:
+    ranks = offered_ranks(target.conventions, target.offers)
+    sizes = [spatial for rank in ranks for spatial in PLACES.get(rank, ())]
+    return [batch(target, k, spatial=spatial) for k, spatial in enumerate(sizes)]
 
 
 def _large(target: Target) -> list[Case]:
@@ -121,11 +129,15 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
     "gamma zero": ("", lambda t: [batch(t, k, gamma="zero") for k in range(4)]),
     "one value per channel": ("one value", lambda t: [_one_value(t, k) for k in range(8)]),
     "narrow": ("", _narrow),
-    "layouts": ("", _layouts),
+    "layouts": ("layouts", lambda t: _layouts(t, widest(t))),
+    "narrow layouts": ("layouts", _narrow_layouts),
     "many channels": (
         "",
-        lambda t: [batch(t, k, channels=c) for k, c in enumerate((17, 18, 33, 65, 257))],
+        lambda t: [
+            batch(t, k, channels=c) for k, c in enumerate((17, 18, 33, 65, 257, 16, 32, 48))
+        ],
     ),
+    "many places": ("", _many_places),
     "large": ("", _large),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),
@@ -164,7 +176,7 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
     """
     gamma, offers = case.gamma, target.offers
     state = (case.running_mean, case.running_var)
-    kept = kind in ("layouts", "shared")
+    kept = kind in ("layouts", "narrow layouts", "shared")
     found: dict[str, Any] = {}
     saved = None
     with _noted(found, "forward_train"):

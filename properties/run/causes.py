@@ -18,6 +18,7 @@ import numpy as np
 from reference import forms
 
 from ..bugs.elsewhere import BODIES
+from ..bugs.wrong_sizes import forgets_the_offset
 from ..model.contract import Array
 from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, folded, root_of_sum
@@ -153,6 +154,7 @@ EXTRA: Named = {
     "running_variance_is_a_reciprocal_root": Pieces(
         running_variance=lambda var, n, convention, eps: root_of_sum(var, eps)
     ),
+    "view_in_4d_read_from_the_start_of_its_buffer": Pieces(rewire=forgets_the_offset(4)),
     "eval_output_plus_one": Pieces(rewire=_plus_one),
     "eval_divides_by_the_variance": Pieces(eval_rstd=lambda var, eps: 1 / (var + eps)),
     "variance_path_over_n_minus_1": Pieces(input_gradient=_over_n_minus_1),

@@ -50,6 +50,7 @@ def _built_in(
     where, _, name = known.where.partition(":")
     found = _attribute(_module(where, spec), name or None, spec)
     functions, stated = offered(found, spec)
+    stated |= {"layouts": "copied"} if known.copies else {}
     return (dict(in_order(found, order)) if order else functions), stated
 
 

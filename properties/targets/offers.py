@@ -66,6 +66,14 @@ def probed(
         refused["running statistics"] = "they come back as they came, and nothing reads them"
     else:
         offers |= {"running statistics"}
+    if "layouts" in told:
+        refused["layouts"] = "not exercised: the adapter copies"
+    elif conventions.channel_axis == -1 and 2 not in ranks:
+        refused["layouts"] = "not exercised: moving the channels to the last axis copies"
+    else:
+        offers |= {"layouts"}
+    if "layouts" in refused:
+        remarks.append(f"layouts {refused['layouts']}")
     target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
     found: dict[str, Any] = averages or {}
     if "fixed_momentum" in told:

@@ -19,7 +19,8 @@ class BuiltIn:
     where is module:NAME; needs are the distributions it needs, as in the extra of this name; pip
     is a line that is known to install them; differentiates says that it has the second derivative
     in all of `ORDERS`, each as a target of its own, TARGET:ORDER; compiles says that it starts
-    compilers, so that a child process, or a word to it in the environment, is no fault of it.
+    compilers, so that a child process, or a word to it in the environment, is no fault of it;
+    copies, that x and dy are brought into C order before the framework sees them.
     """
 
     where: str
@@ -29,6 +30,7 @@ class BuiltIn:
     pip: str = ""
     differentiates: bool = False
     compiles: bool = False
+    copies: bool = False
 
 
 def _torch(where: str, says: str, differentiates: bool = True) -> BuiltIn:
@@ -39,18 +41,20 @@ def _torch(where: str, says: str, differentiates: bool = True) -> BuiltIn:
 def _jax(where: str, says: str, extra: str, *needs: str) -> BuiltIn:
     names = (need.partition(">")[0] for need in needs)
     pip = " ".join(("jax", "jaxlib", *names))
-    return BuiltIn(f"{_HERE}.{where}", says, extra, ("jax>=0.8", *needs), pip, True)
+    return BuiltIn(f"{_HERE}.{where}", says, extra, ("jax>=0.8", *needs), pip, True, copies=True)
 
 
 def _keras(where: str, backend: str, *needs: str, pip: str) -> BuiltIn:
     says = f"keras.layers.BatchNormalization on the {backend} backend"
     needs = ("keras>=3.15", *needs)
-    return BuiltIn(f"{_HERE}.{where}", says, f"keras-{backend}", needs, f"keras {pip}", True)
+    extra, pip, copies = f"keras-{backend}", f"keras {pip}", backend != "torch"
+    return BuiltIn(f"{_HERE}.{where}", says, extra, needs, pip, True, copies=copies)
 
 
 def _tensorflow(where: str, says: str) -> BuiltIn:
     needs = ("tensorflow>=2.20",)
-    return BuiltIn(f"{_HERE}.{where}", says, "tensorflow", needs, "tensorflow-cpu", True)
+    pip = "tensorflow-cpu"
+    return BuiltIn(f"{_HERE}.{where}", says, "tensorflow", needs, pip, True, copies=True)
 
 
 _HERE = "properties.targets.adapters"
@@ -89,6 +93,7 @@ BUILT_IN: dict[str, BuiltIn] = {
         "onnxruntime",
         ("onnx>=1.16", "onnxruntime>=1.20"),
         "onnx onnxruntime",
+        copies=True,
     ),
     "onnx": BuiltIn(
         f"{_HERE}.onnx:TARGET",
@@ -96,6 +101,7 @@ BUILT_IN: dict[str, BuiltIn] = {
         "onnx",
         ("onnx>=1.16",),
         "onnx",
+        copies=True,
     ),
     "tinygrad": BuiltIn(
         f"{_HERE}.tinygrad:TARGET",
@@ -104,6 +110,7 @@ BUILT_IN: dict[str, BuiltIn] = {
         ("tinygrad>=0.14",),
         "tinygrad",
         compiles=True,
+        copies=True,
     ),
     "mlx": BuiltIn(
         f"{_HERE}.mlx:TARGET",
@@ -112,5 +119,6 @@ BUILT_IN: dict[str, BuiltIn] = {
         ("mlx[cpu]>=0.32",),
         "'mlx[cpu]'",
         True,
+        copies=True,
     ),
 }
