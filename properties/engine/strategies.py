@@ -138,15 +138,17 @@ def _widened(
     return found
 
 
-def bounded(channels: int, n: int, spatial: tuple[int, ...]) -> dict[str, Any]:
-    """Return so few rows, and if need be so few places, that x stays small.
+def bounded(
+    channels: int, n: int, spatial: tuple[int, ...], elements: int = ELEMENTS
+) -> dict[str, Any]:
+    """Return so few rows, and if need be so few places, that x has at most so many elements.
 
     Few channels have one regime.
     """
-    room = ELEMENTS // (channels * math.prod(spatial))
+    room = elements // (channels * math.prod(spatial))
     if room < 2:
         spatial = (1,) * len(spatial)
-        room = ELEMENTS // channels
+        room = elements // channels
     found: dict[str, Any] = {"spatial": spatial, "n": n if n <= 2 else min(n, max(room, 2))}
     return found | ({"mixed": ()} if channels <= NARROW else {})
 

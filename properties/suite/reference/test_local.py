@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreements import drawn
 
-from properties.benchmarks.right import drawn
 from properties.model import expected
 from properties.model.cases import build
 from properties.model.contract import Array, Conventions
