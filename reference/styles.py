@@ -22,6 +22,10 @@ STATE = {
     "running_mean": ("running_mean", "moving_mean", "run_mean"),
     "running_var": ("running_var", "moving_var", "moving_variance", "run_var", "running_variance"),
 }
+COUNT = (  # what a layer calls the number of batches it has seen
+    "num_batches_tracked", "num_batches", "n_batches", "batches", "count", "counter", "steps",
+    "step", "t", "iteration", "iterations",
+)  # fmt: skip
 _HELD = ("eps", "momentum", "running_mean", "running_var")  # of a pair, or in its dict
 
 
@@ -115,6 +119,20 @@ def _gradient(instance: Any, key: str) -> Any:
         if isinstance(found, Mapping) and (name := _first((f"d{key}", *PARAMETERS[key]), found)):
             return _copy(found[name])
     return None
+
+
+def count_of(instance: Any) -> int | None:
+    """Return how many batches an instance says it has seen, None where it does not count."""
+    name = _first(COUNT, instance)
+    value = getattr(instance, name) if name else None
+    return int(value) if isinstance(value, (int, np.integer)) else None
+
+
+def set_count(instance: Any, count: int | None) -> None:
+    """Tell an instance how many batches it has seen."""
+    name = _first(COUNT, instance)
+    if name and count is not None:
+        setattr(instance, name, count)
 
 
 def state_of(instance: Any) -> dict[str, Any]:

@@ -41,4 +41,5 @@ def offered_by(name: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]
     conventions = asdict(target.conventions) if stated else {}
     known = {k: v for k, v in conventions.items() if v is not None}
     passed = {"eps": "passed", "fixed_momentum": "passed"} if stated else {}
-    return dict(target.functions), {**passed, **known}
+    average = {"average": "cumulative"} if "cumulative average" in target.offers else {}
+    return dict(target.functions), {**passed, **average, **known}

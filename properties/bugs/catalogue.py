@@ -17,6 +17,7 @@ from ..model.contract import Conventions, Target
 from ..plants.textbook import Pieces, implementation
 from .wrong_backward import WRONG_BACKWARD
 from .wrong_formula import WRONG_FORMULA
+from .wrong_layers import WRONG_LAYERS
 from .wrong_layout import WRONG_LAYOUT
 from .wrong_precision import WRONG_PRECISION
 from .wrong_sharing import WRONG_SHARING
@@ -38,6 +39,7 @@ BODIES: dict[str, Pieces] = {
     **WRONG_LAYOUT,
     **WRONG_BACKWARD,
     **WRONG_SHARING,
+    **WRONG_LAYERS,
 }
 
 KNOWN: dict[str, tuple[str, Conventions]] = {
@@ -67,6 +69,7 @@ KNOWN: dict[str, tuple[str, Conventions]] = {
     "aprender-never-updated": ("running_statistics_never_change", TORCH),
     "tf-stale-delta": ("update_is_applied_three_times", SEED),
     "tch-eval-init-stats": ("eval_reads_the_initial_statistics", TORCH),
+    "torch-nbt-reset": ("layer_forgets_its_count", TORCH),
     # eps
     "ncnn-eps-outside": ("eps_outside_root_everywhere", SEED),
     "ncnn-eps-missing": ("eps_is_missing", SEED),
@@ -144,7 +147,6 @@ KNOWN: dict[str, tuple[str, Conventions]] = {
 
 NOT_RUNNABLE: dict[str, tuple[str, str]] = {
     "keras-zero-debias": ("bias correction", "no call carries the number of updates so far"),
-    "torch-nbt-reset": ("loading files", "state is passed as arrays; there are no keys to miss"),
     "mobilenet-caffe-neg-var": ("loading files", "the file's variances are read by the caller"),
     "mmdet-fold-bias-dropped": ("loading files", "fold returns arrays; no module is reloaded"),
     "torch-eval-neg-rv": ("refusing bad arguments", "a negative running_var is the caller's error"),

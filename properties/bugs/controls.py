@@ -11,6 +11,7 @@ from reference import forms
 
 from ..model.contract import Array, Conventions, Target
 from ..plants.forms import RIGHT_FORMS
+from ..plants.layers import Cumulative
 from ..plants.textbook import Functions, Pieces
 from .catalogue import LAST, SEED, TORCH, UPDATE, built
 from .wrong_layout import channels_last
@@ -89,6 +90,7 @@ _LOOKS_WRONG: dict[str, tuple[str, Pieces]] = {
         "the folded output is on the list of right forms",
         RIGHT_FORMS["output_folded"],
     ),
+    "mlpack-cumulative": ("each batch weighs as much as any other", Pieces(layer=Cumulative)),
     "torch-cuda-grad-format": ("the strides of dx are free", Pieces(rewire=_plain_strides)),
 }
 

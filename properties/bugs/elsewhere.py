@@ -221,6 +221,28 @@ _FOUND = (
         TORCH,
     ),
     Mutant(
+        "yolo-checkpoint-twice",
+        "Tencent/YOLO-Master#262 https://github.com/Tencent/YOLO-Master/issues/262",
+        "backward runs the forward again, which averages rm, rv again",
+        "layer_recomputes_in_backward",
+        TORCH,
+    ),
+    Mutant(
+        "fairscale-backward-average",
+        "facebookresearch/fairscale#1035 https://github.com/facebookresearch/fairscale/issues/1035",
+        "rm, rv are averaged in backward, not in forward",
+        "layer_averages_in_backward",
+        TORCH,
+    ),
+    Mutant(
+        "maml-backup-tied",
+        "AntreasAntoniou/HowToTrainYourMAMLPytorch#42 "
+        "https://github.com/AntreasAntoniou/HowToTrainYourMAMLPytorch/issues/42",
+        "a copy of the state shares its memory",
+        "layer_shares_its_state",
+        TORCH,
+    ),
+    Mutant(
         "miopen-backward-768",
         "ROCm/MIOpen#1109 https://github.com/ROCm/MIOpen/issues/1109",
         "backward sums over the first 768 rows alone",

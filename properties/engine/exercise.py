@@ -26,7 +26,7 @@ from .local_constants import without_local_constants
 from .machine import STEPS, machine
 from .shrinking import smallest
 from .strategies import cases
-from .tally import Enough, Tally, Violated, is_plain, without_numbers
+from .tally import Enough, Step, Tally, Violated, is_plain, without_numbers
 
 
 @dataclass(frozen=True)
@@ -239,10 +239,23 @@ def _batches(tally: Tally, invariant: Invariant, options: settings, number: int)
 def _sequences(tally: Tally, invariant: Invariant, options: settings, number: int) -> None:
     judged: list[tuple[Outcome, int]] = []
     held: list[Case] = []
+    taken: list[str] = []
 
     def begin(case: Case) -> None:
         judged.clear()
+        taken.clear()
         held[:] = [case]
+
+    def take(case: Case, step: Step) -> None:
+        taken.append(getattr(step, "__name__", ""))
+        try:
+            judged.append(tally.part(case, step))
+        except (Violated, Enough):
+            if tally.failing is not None:
+                case, failure, message = tally.failing
+                steps = f"the steps were {', '.join(taken)}"
+                tally.failing = case, failure, "; ".join(filter(None, (message, steps)))
+            raise
 
     def end() -> None:
         if not held:
@@ -255,7 +268,11 @@ def _sequences(tally: Tally, invariant: Invariant, options: settings, number: in
         tally.end((outcome, max((seen for _, seen in judged), default=0)), held[0])
 
     sequence = machine(
-        tally.target, begin, lambda case, step: judged.append(tally.part(case, step)), end
+        tally.target,
+        invariant.name,
+        begin,
+        take,
+        end,
     )
     run_state_machine_as_test(seed(number)(sequence), settings=options)
 

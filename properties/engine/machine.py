@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from ..invariants.session import Session
+from ..invariants import SESSIONS
 from ..model.cases import Case
 from ..model.contract import Target
 from ..model.verdict import Claim
@@ -19,18 +19,23 @@ Judge = Callable[[Case, Callable[[Target], Iterable[Claim]]], None]
 
 
 def machine(
-    target: Target, begin: Callable[[Case], Any], judge: Judge, end: Callable[[], None]
+    target: Target,
+    invariant: str,
+    begin: Callable[[Case], Any],
+    judge: Judge,
+    end: Callable[[], None],
 ) -> type[RuleBasedStateMachine]:
-    """Return a machine that trains, infers, goes back, saves and loads, as the rules come.
+    """Return a machine that takes the steps of an invariant's session, as the rules come.
 
     Args:
         target: what is under test.
+        invariant: whose session of `SESSIONS` it is.
         begin: told the case when a sequence starts.
         judge: given the case and a step as a function of a target; it calls the step for the
             target and for the planted error, whose sessions run side by side.
         end: told when a sequence is over.
     """
-    index = st.integers(0, 2)
+    make = SESSIONS[invariant]
 
     class Sequence(RuleBasedStateMachine):
         case: Case | None = None
@@ -38,41 +43,26 @@ def machine(
         @initialize(case=cases("sequence", target.conventions, target.offers))
         def start(self, case: Case) -> None:
             self.case = case
-            self.sessions: dict[int, Session] = {}
+            self.sessions: dict[int, Any] = {}
             begin(case)
-
-        def _step(self, name: str, k: int) -> None:
-            case = self.case
-            assert case is not None
-
-            def step(tried: Target) -> Iterable[Claim]:
-                session = self.sessions.setdefault(id(tried), Session(tried, case))
-                claims: Iterable[Claim] = session.step(name, k)
-                return claims
-
-            judge(case, step)
-
-        @rule(k=index)
-        def train(self, k: int) -> None:
-            self._step("train", k)
-
-        @rule(k=index)
-        def evaluate(self, k: int) -> None:
-            self._step("evaluate", k)
-
-        @rule(k=index)
-        def backward(self, k: int) -> None:
-            self._step("backward", k)
-
-        @rule(k=index)
-        def save(self, k: int) -> None:
-            self._step("save", k)
-
-        @rule(k=index)
-        def load(self, k: int) -> None:
-            self._step("load", k)
 
         def teardown(self) -> None:
             end()
 
-    return Sequence
+    def rule_of(name: str) -> Any:
+        def take(self: Any, k: int) -> None:
+            case = self.case
+            assert case is not None
+
+            def step(tried: Target) -> Iterable[Claim]:
+                session = self.sessions.setdefault(id(tried), make(tried, case))
+                claims: Iterable[Claim] = session.step(name, k)
+                return claims
+
+            step.__name__ = f"{name}({k})"
+            judge(case, step)
+
+        take.__name__ = name
+        return rule(k=st.integers(0, 2))(take)
+
+    return type("Sequence", (Sequence,), {name: rule_of(name) for name in make.STEPS})

@@ -14,8 +14,6 @@ from .calls import agrees, evaluated, parameter_agrees, trained
 from .registry import invariant
 from .state import initial
 
-STEPS = ("train", "evaluate", "backward", "save", "load")
-
 
 @dataclass
 class Session:
@@ -27,6 +25,8 @@ class Session:
     stored: list[tuple[Any, Any]] = field(default_factory=list)
     mean: Any = None
     var: Any = None
+
+    STEPS = ("train", "evaluate", "backward", "save", "load")
 
     def __post_init__(self) -> None:
         self.mean, self.var = self.case.running_mean, self.case.running_var
@@ -88,7 +88,7 @@ class Session:
         return ()
 
 
-@invariant("keeps_its_own_state", inputs="sequence", weight=0.5)
+@invariant("keeps_its_own_state", "passed state", inputs="sequence", weight=0.5)
 def calls_in_any_order_follow_the_model(target: Target, case: Case) -> Iterable[Claim]:
     """Training, inference, backward, saving and loading in any order follow the model.
 
@@ -96,4 +96,6 @@ def calls_in_any_order_follow_the_model(target: Target, case: Case) -> Iterable[
     """
     session, random = Session(target, case), case.random(12)
     for _ in range(8):
-        yield from session.step(STEPS[random.integers(len(STEPS))], int(random.integers(3)))
+        yield from session.step(
+            Session.STEPS[random.integers(len(Session.STEPS))], int(random.integers(3))
+        )

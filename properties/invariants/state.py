@@ -14,7 +14,7 @@ from ..model.cases import Case
 from ..model.contract import Array, Target, Trained
 from ..model.expected import Wanted, exactly, row
 from ..model.verdict import Claim, is_true, same_bits
-from .calls import agrees, parameter_agrees, trained
+from .calls import agrees, evaluated, parameter_agrees, trained, trained_back
 from .registry import invariant
 
 
@@ -111,6 +111,28 @@ def inference_changes_nothing(target: Target, case: Case) -> Iterable[Claim]:
     for name, before, after in zip(names, given, held, strict=True):
         if before is not None and after is not None:
             yield same_bits(f"{name} after inference", after, before)
+
+
+@invariant("backward_moves_the_statistics", "backward_train", inputs="tracked")
+def results_outlive_other_calls(target: Target, case: Case) -> Iterable[Claim]:
+    """What a call returned stays as it was, whatever is called after it.
+
+    The results of a training and of its backward are read again after a second backward,
+    inference, and the training and backward of another batch of the same shape.
+    """
+    first = trained(target, case)
+    back = contract.backward(target, case.dy, first.saved, case.gamma)
+    results = {
+        "y": first.y, "running_mean": first.running_mean, "running_var": first.running_var,
+        "dx": back.dx, "dgamma": back.dgamma, "dbeta": back.dbeta,
+    }  # fmt: skip
+    held = {name: a.copy() for name, a in results.items() if a is not None}
+    contract.backward(target, case.dy, first.saved, case.gamma)
+    if "forward_eval" in target.offers:
+        evaluated(target, case)
+    trained_back(target, case.another(1))
+    for name, before in held.items():
+        yield same_bits(f"{name} after other calls", np.asarray(results[name]), before)
 
 
 @invariant("running_mean_adds_up", "running statistics", inputs="tracked")

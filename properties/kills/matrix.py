@@ -113,6 +113,7 @@ def draw(invariant: Invariant, target: Target, examples: int, seed_number: int) 
     if invariant.inputs == "sequence":
         sequence = machine(
             target,
+            invariant.name,
             lambda case: drawn.append((case, [])),
             lambda case, step: drawn[-1][1].append(step),
             lambda: None,

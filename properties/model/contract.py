@@ -28,6 +28,10 @@ FUNCTIONS = (
     "fold",
 )
 
+# a layer that lives: it is made once, and keeps its own state
+LAYER = ("new_layer", "run_layer", "go_back", "layer_state", "copy_layer")
+COPIES = ("deepcopy", "pickle", "state")  # the last: a new layer that is given the old one's state
+
 # what each function is given, keywords left out
 ARGUMENTS = {
     "forward_train": ("x", "gamma", "beta", "running_mean", "running_var"),
@@ -144,13 +148,14 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
 
 
 _TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",), "layouts": ("copied",)}
+_TOLD["average"] = ("cumulative",)
 
 
 def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Split what a target states into conventions and what its adapter knows besides.
 
     The latter: eps is fixed, or passed on; momentum is passed on; x and dy are copied into C order;
-    a remark for the user.
+    the running statistics are those of all batches so far, each weighing as much; a remark.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
     told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
@@ -173,7 +178,8 @@ class Target:
 
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
-    batch", "one value" and "layouts" (memory order reaches it); refused says why something is
+    batch", "one value", "layouts" (memory order reaches it), "passed state" (all of it is) and
+    "cumulative average" (of all batches a layer has seen); refused says why something is
     missing; broken holds what a function that exists did in its first plain call where that was a
     failure; remarks, what was noticed; crashed, which functions ended their process in their first
     plain call.
@@ -457,6 +463,71 @@ def fold(
         _array("fold", "weight", new_weight, weight.shape),
         _array("fold", "bias", new_bias, running_mean.shape),
     )
+
+
+def new_layer(
+    target: Target,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    *,
+    eps: float,
+    momentum: float,
+) -> Any:
+    """Call new_layer on copies and return the layer."""
+    given = [None if a is None else a.copy() for a in (gamma, beta, running_mean, running_var)]
+    (layer,) = _parts("new_layer", call(target, "new_layer", *given, eps=eps, momentum=momentum), 1)
+    return layer
+
+
+def run_layer(target: Target, x: Array, layer: Any, training: bool, elsewhere: bool) -> Array:
+    """Call run_layer, in another thread or not, and return y."""
+    given = _outward(target, x, False)
+    assert given is not None
+    y = call(target, "run_layer", given, layer, training, elsewhere)
+    return _inward(target, _array("run_layer", "y", y, given.shape))
+
+
+def go_back(target: Target, dy: Array, layer: Any, gamma: Array | None) -> Gradients:
+    """Call go_back, through the layer's last forward; gamma tells the shapes."""
+    given = _outward(target, dy, False)
+    assert given is not None
+    result = _parts("go_back", call(target, "go_back", given, layer), 3)
+    dx = _inward(target, _array("go_back", "dx", result[0], given.shape))
+    dgamma, dbeta = (
+        _parameter_gradient(target, "go_back", what, value, gamma)
+        for what, value in zip(("dgamma", "dbeta"), result[1:], strict=True)
+    )
+    return Gradients(dx, dgamma, dbeta)
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """What a layer keeps: running statistics (c,), and its count of batches, if it has one."""
+
+    mean: Array | None
+    var: Array | None
+    count: int | None
+
+
+def layer_state(target: Target, layer: Any, like: Array | None) -> LayerState:
+    """Call layer_state; like tells the shape of the statistics, None where there are none."""
+    name = "layer_state"
+    mean, var, count = _parts(name, call(target, name, layer), 3)
+    if mean is None or var is None or like is None:
+        return LayerState(None, None, None if count is None else int(count))
+    return LayerState(
+        _array(name, "running_mean", mean, like.shape).copy(),
+        _array(name, "running_var", var, like.shape).copy(),
+        None if count is None else int(count),
+    )
+
+
+def copy_layer(target: Target, layer: Any, how: str) -> Any:
+    """Call copy_layer, with one of `COPIES`, and return the other layer."""
+    (layer,) = _parts("copy_layer", call(target, "copy_layer", layer, how), 1)
+    return layer
 
 
 def initial_state(target: Target, channels: int, dtype: Any) -> tuple[Array, Array]:

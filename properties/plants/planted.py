@@ -11,7 +11,8 @@ import numpy as np
 from reference import forms
 
 from ..model.contract import Array
-from .textbook import Functions, Pieces, root_of_sum, sum_of_rows, two_pass_mean, two_pass_variance
+from .layers import Functions, RecomputesInBackward, SharesItsState
+from .textbook import Pieces, root_of_sum, sum_of_rows, two_pass_mean, two_pass_variance
 
 
 def _around(name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Pieces:
@@ -299,7 +300,31 @@ def _over_n_minus_1(x: Array) -> Any:
     return x.sum(axis=0, keepdims=True) / max(x.shape[0] - 1, 1)
 
 
+def _backward_moves_the_statistics(functions: Functions) -> Functions:
+    """Let the backward average into the running statistics that the forward returned."""
+
+    def forward(x: Array, *args: Any, **options: Any) -> Any:
+        y, mean, var, saved = functions["forward_train"](x, *args, **options)
+        return y, mean, var, (saved, mean, var)
+
+    def backward(dy: Array, saved: Any) -> Any:
+        inner, mean, var = saved
+        for a in (mean, var):
+            if a is not None:
+                a += 1
+        return functions["backward_train"](dy, inner)
+
+    second = {
+        name: lambda *args, name=name: functions[name](*args[:-1], args[-1][0])
+        for name in ("jvp_train", "double_backward_train")
+    }
+    return {**functions, **second, "forward_train": forward, "backward_train": backward}
+
+
 PLANTED: dict[str, Pieces] = {
+    "backward_moves_the_statistics": Pieces(rewire=_backward_moves_the_statistics),
+    "layer_recomputes_in_backward": Pieces(layer=RecomputesInBackward),
+    "layer_shares_its_state": Pieces(layer=SharesItsState),
     "mean_divides_by_n_minus_1": Pieces(mean=_over_n_minus_1),
     "mean_too_large": Pieces(mean=lambda x: two_pass_mean(x) * x.dtype.type(1.001)),
     "mean_over_all_channels": Pieces(mean=_mean_over_all_channels),

@@ -15,8 +15,8 @@ import numpy as np
 from reference import forms
 
 from ..model.contract import Array, Conventions, Target
-
-Functions = dict[str, Callable[..., Any]]
+from .layers import Functions as Functions
+from .layers import Layer, living
 
 
 def two_pass_mean(x: Array) -> Array:
@@ -102,7 +102,7 @@ class Pieces:
 
     kept and backward_rstd say what the backward works on (None: the forward's rstd); where is a
     condition on x, in the caller's memory, and the pieces that are used when it holds; rewire
-    changes the functions of the contract themselves.
+    changes the functions of the contract themselves; layer, where there is one, lives on them.
     """
 
     mean: Callable[..., Array] = two_pass_mean
@@ -128,6 +128,7 @@ class Pieces:
     backward_rstd: Callable[..., Array] | None = None
     where: tuple[Callable[[Array], bool], Pieces] | None = None
     rewire: Callable[[Functions], Functions] = lambda functions: functions
+    layer: type[Layer] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,15 @@ def implementation(
 ) -> Target:
     """Return a target made of these pieces that follows these conventions, channel axis 1."""
     functions = _branched(pieces, conventions, exact)
+    if pieces.layer is not None:
+        functions |= living(functions, pieces.layer, conventions.momentum == "update")
     offers = (
         frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
     )
     offers |= {"no affine", "no running statistics", "empty batch", "one value", "eps"}
-    offers |= {"running statistics", "dgamma", "dbeta", "layouts"}
+    offers |= {"running statistics", "dgamma", "dbeta", "layouts", "passed state"}
+    if pieces.layer is not None and pieces.layer.cumulative:
+        offers = offers - {"passed state"} | {"cumulative average"}
     return Target(spec, functions, replace(conventions, channel_axis=1), offers)
 
 

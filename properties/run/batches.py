@@ -12,7 +12,7 @@ import numpy as np
 from ..engine.strategies import LARGE, PLACES, offered_dtypes, offered_ranks
 from ..model import contract
 from ..model.cases import Case, Recipe, build
-from ..model.contract import Array, Died, Misbehaved, Target
+from ..model.contract import Array, Died, Misbehaved, Raised, Target
 from ..model.layouts import arrange
 
 ORDINARY = 20
@@ -139,6 +139,7 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
     ),
     "many places": ("", _many_places),
     "large": ("", _large),
+    "layers": ("new_layer", lambda t: [batch(t, k) for k in range(4)]),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),
 }
@@ -174,6 +175,8 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
     Raises:
         Died: the target's process died; nothing is known then.
     """
+    if kind == "layers":
+        return _life(target, case)
     gamma, offers = case.gamma, target.offers
     state = (case.running_mean, case.running_var)
     kept = kind in ("layouts", "narrow layouts", "shared")
@@ -222,6 +225,39 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
                 with _noted(found, name):
                     values = list(more(target, case, saved))
                     found |= {f"{name} {k}": value for k, value in enumerate(values)}
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _life(target: Target, case: Case) -> Results:
+    """Return what a layer gives, and its state after each step of a life."""
+    found: dict[str, Any] = {}
+    counts = "cumulative average" in target.offers
+    trains = "running statistics" in target.offers
+
+    def note(step: str, layer: Any) -> None:
+        state = contract.layer_state(target, layer, case.running_mean if trains else None)
+        found.update({f"running_mean {step}": state.mean, f"running_var {step}": state.var})
+        found.update({f"count {step}": state.count} if counts else {})
+
+    arrays = case.gamma, case.beta, case.running_mean, case.running_var
+    with _noted(found, "layer"):
+        layer = contract.new_layer(target, *arrays, eps=case.eps, momentum=case.momentum)
+        found["y"] = contract.run_layer(target, case.x, layer, True, False)
+        note("after training", layer)
+        if "backward_train" in target.offers:
+            found["dx"] = contract.go_back(target, case.dy, layer, case.gamma).dx
+            note("after backward", layer)
+        if "forward_eval" in target.offers and trains:
+            found["y in inference"] = contract.run_layer(target, case.x, layer, False, False)
+            note("after inference", layer)
+        for how in contract.COPIES:
+            try:
+                other = contract.copy_layer(target, layer, how)
+            except Raised:
+                continue
+            contract.run_layer(target, 2 * case.x, other, True, False)
+            note(f"of a copy by {how}", other)
+            note(f"beside a copy by {how}", layer)
     return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
 
 

@@ -17,6 +17,7 @@ from ..engine.exercise import Result
 from ..model.cases import Case
 from ..model.contract import Array, Died, Misbehaved, Target
 from ..model.verdict import Claim, judge
+from ..plants.layers import Cumulative, Layer
 from ..plants.textbook import Pieces, implementation
 from .batches import KINDS, Results, batches, results
 from .cancellation import cancels
@@ -155,7 +156,12 @@ def _distinct(found: Any) -> list[Cause]:
 
 
 def _made(pieces: Pieces, target: Target, exact: bool = True) -> Target:
-    made = implementation(pieces, target.conventions, "cause", exact=exact)
+    if "new_layer" in target.offers and pieces.layer is None:
+        counts = "cumulative average" in target.offers
+        layered = replace(pieces, layer=Cumulative if counts else Layer)
+    else:
+        layered = pieces
+    made = implementation(layered, target.conventions, "cause", exact=exact)
     moved = any(pieces is known()[name] for name in LAST_AXIS)
     return replace(
         made, offers=target.offers, conventions=target.conventions if moved else made.conventions

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..model.contract import FUNCTIONS, TargetError
+from ..model.contract import FUNCTIONS, LAYER, TargetError
 from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
@@ -75,7 +75,9 @@ def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[
             )
         functions, stated = from_layer(layers[0])
         return functions, {**stated, **_stated(found, spec), **_stated(layers[0], spec)}
-    functions = {name: getattr(found, name) for name in FUNCTIONS if hasattr(found, name)}
+    functions = {
+        name: getattr(found, name) for name in (*FUNCTIONS, *LAYER) if hasattr(found, name)
+    }
     for name, function in functions.items():
         if not callable(function):
             raise TargetError(f"target={spec}: {name} is no function but {type(function).__name__}")

@@ -66,6 +66,11 @@ def probed(
         refused["running statistics"] = "they come back as they came, and nothing reads them"
     else:
         offers |= {"running statistics"}
+    if "average" in told:
+        refused["passed state"] = "a layer that counts its batches keeps what no call is passed"
+        offers |= {"cumulative average"}
+    else:
+        offers |= {"passed state"}
     if "layouts" in told:
         refused["layouts"] = "not exercised: the adapter copies"
     elif conventions.channel_axis == -1 and 2 not in ranks:
@@ -383,6 +388,7 @@ def _capabilities(
             target, "merge_gradients", counts, shards, shards
         ),
         "fold": lambda: contract.fold(target, weight, None, gamma, beta, mean, var, eps=_EPS),
+        "new_layer": lambda: _lived(target, x, (gamma, beta, mean, var)),
     }
     for name, attempt in attempts.items():
         if name not in target.functions:
@@ -408,6 +414,13 @@ def _capabilities(
     for name, attempt in inputs.items():
         if _tried(attempt, name, refused):
             yield name
+
+
+def _lived(target: Target, x: Array, state: tuple[Array, ...]) -> None:
+    """Train a layer once, and read its state."""
+    layer = contract.new_layer(target, *state, eps=_EPS, momentum=_MOMENTUM)
+    contract.run_layer(target, x, layer, True, False)
+    contract.layer_state(target, layer, state[0])
 
 
 _REFUSALS = ("notimplementederror", "not implemented", "not supported", "unsupported")

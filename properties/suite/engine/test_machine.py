@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from properties.engine import machine as rooms
 from properties.engine.exercise import run_invariant
 from properties.invariants import INVARIANTS
-from properties.invariants.session import STEPS, Session
+from properties.invariants.session import Session
 from properties.model.cases import Case, Recipe, build
 from properties.model.contract import Conventions, Target
 from properties.model.verdict import Claim, judge
@@ -76,7 +76,7 @@ def exercise(
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )
-    whole = rooms.machine(target, begin, judged, lambda: sequences.append(tuple(steps)))
+    whole = rooms.machine(target, NAME, begin, judged, lambda: sequences.append(tuple(steps)))
     run_state_machine_as_test(seed(1)(whole), settings=options)
     return sequences
 
@@ -91,9 +91,9 @@ def shrunk(make: Callable[[], Target], steps: list[str]) -> tuple[str, ...]:
 def test_every_rule_is_reached(steps: list[str]) -> None:
     """Each step occurs, each pair of steps follows one another, and sequences get long."""
     sequences = exercise(lambda: made(Pieces()), steps, 150)
-    assert set(Counter(name for s in sequences for name in s)) == set(STEPS)
+    assert set(Counter(name for s in sequences for name in s)) == set(Session.STEPS)
     pairs = {pair for s in sequences for pair in itertools.pairwise(s)}
-    missing = {(a, b) for a in STEPS for b in STEPS} - pairs
+    missing = {(a, b) for a in Session.STEPS for b in Session.STEPS} - pairs
     assert not missing, f"never one after the other: {missing}"
     assert max(map(len, sequences)) >= 10
 

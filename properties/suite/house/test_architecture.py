@@ -305,15 +305,15 @@ def test_every_invariant_is_a_fact_with_a_reason(name: str) -> None:
 @pytest.mark.parametrize("name", INVARIANTS)
 def test_every_invariant_names_its_planted_error_and_inputs(name: str) -> None:
     """The planted error and the kind of inputs exist, and its needs are names of the contract."""
-    from properties.model.contract import FUNCTIONS
+    from properties.model.contract import FUNCTIONS, LAYER
 
     invariant = INVARIANTS[name]
     assert invariant.plant in PLANTED
     assert invariant.inputs in INPUTS
     assert invariant.weight > 0
     features = {"no affine", "no running statistics", "empty batch", "one value", "eps"}
-    features |= {"running statistics", "dgamma", "dbeta", "layouts"}
-    assert set(invariant.needs) <= set(FUNCTIONS) | features
+    features |= {"running statistics", "dgamma", "dbeta", "layouts", "passed state"}
+    assert set(invariant.needs) <= {*FUNCTIONS, *LAYER} | features
 
 
 def test_every_planted_error_is_one_of_an_invariant() -> None:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from .counted import counted
 from .from_jax import target
+from .living_jax import Pure, living
 
 CONVENTIONS = {"momentum": "keep", "statistics": "per_channel"}
 
@@ -57,4 +58,23 @@ def ema_infer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) -> A
 
 
 BATCH = counted(target(batch_train, batch_infer, CONVENTIONS=CONVENTIONS), 1.0)
-EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS)
+
+
+def living_ema(gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentum: float) -> Pure:
+    """Return a layer in mode "ema" that lives: its state is Equinox's own."""
+    norm, state, _ = _made("ema", True, gamma, beta, mean, eps, momentum)
+    state = state.set(norm.ema_first_time_index, jnp.array(False))
+    state = state.set(norm.ema_state_index, (mean, var))
+    given = () if gamma is None else (gamma, beta)
+
+    def call(x: Any, parameters: Any, state: Any, training: bool) -> Any:
+        held = norm
+        if parameters:
+            held = eqx.tree_at(lambda layer: (layer.weight, layer.bias), norm, parameters)
+        held = eqx.nn.inference_mode(held, not training)
+        return jax.vmap(held, axis_name="n", in_axes=(0, None), out_axes=(0, None))(x, state)
+
+    return Pure(call, given, state, lambda s: s.get(norm.ema_state_index))
+
+
+EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS, **living(living_ema))

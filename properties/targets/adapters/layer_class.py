@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,9 +50,86 @@ def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any
         "backward_train": backward_train,
         "forward_eval": forward_eval,
         "backward_eval": backward_eval,
+        **_living(layer),
     }
-    stated = {} if styles.takes_eps(layer) else {"eps": "fixed"}
+    stated: dict[str, Any] = {} if styles.takes_eps(layer) else {"eps": "fixed"}
+    if _averages_cumulatively(layer):
+        stated |= {"average": "cumulative", "fixed_momentum": 0.0}  # of the first batch
     return functions, stated | ({"remark": _AT_ZERO} if _starts_at_zero(layer) else {})
+
+
+def _living(layer: Any) -> dict[str, Callable[..., Any]]:
+    """Return the functions of a layer that is made once and keeps its state."""
+
+    def new_layer(
+        gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
+    ) -> Any:
+        values = {"gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
+        if mean is not None:
+            values |= {"running_mean": mean, "running_var": var}
+        return (_Living(styles.made(layer, values), values),)
+
+    def layer_state(living: _Living) -> Any:
+        state = styles.state_of(living.instance)
+        mean, var = state.get("running_mean"), state.get("running_var")
+        return mean, var, styles.count_of(living.instance)
+
+    def copy_layer(living: _Living, how: str) -> Any:
+        if how == "deepcopy":
+            return (copy.deepcopy(living),)
+        if how == "pickle":
+            return (pickle.loads(pickle.dumps(living)),)
+        values = {**living.values, **styles.state_of(living.instance)}
+        other = styles.made(layer, values)
+        styles.set_count(other, styles.count_of(living.instance))
+        return (_Living(other, values),)
+
+    return {
+        "new_layer": new_layer,
+        "run_layer": lambda x, living, training, elsewhere: in_thread(
+            elsewhere, lambda: styles.called(living.instance, x, training)
+        ),
+        "go_back": lambda dy, living: styles.gone_back(living.instance, dy),
+        "layer_state": layer_state,
+        "copy_layer": copy_layer,
+    }
+
+
+@dataclass
+class _Living:
+    """An instance, and what it was made of."""
+
+    instance: Any
+    values: dict[str, Any]
+
+
+def in_thread(elsewhere: bool, run: Callable[[], Any]) -> Any:
+    """Return what run gives, called in another thread or here."""
+    if not elsewhere:
+        return run()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+def _averages_cumulatively(layer: Any) -> bool:
+    """Return whether the statistics after k batches are the means of the k batches'.
+
+    Three batches are shown: the first weighs 1, the second 1/2, the third 1/3.
+    """
+    x = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 0.0]])
+    try:
+        values = {"running_mean": np.ones(2), "running_var": np.ones(2)}
+        instance = styles.made(layer, {"gamma": np.ones(2), "beta": np.zeros(2), **values})
+        for k, batch in enumerate((x, 2 * x + 1, 5 - x), 1):
+            styles.called(instance, batch.copy(), True)
+            wanted = np.mean([x.mean(0), (2 * x + 1).mean(0), (5 - x).mean(0)][:k], axis=0)
+            if np.abs(styles.state_of(instance)["running_mean"] - wanted).max() > 1e-6:
+                return False
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    return True
 
 
 _AT_ZERO = "its own running variance starts at 0, so early inference divides by too little"

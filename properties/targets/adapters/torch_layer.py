@@ -9,6 +9,8 @@ import torch
 from torch.func import functional_call
 
 from .from_torch import target
+from .living_torch import living
+from .tensors import tensor
 from .torch import CONVENTIONS
 
 LAYERS = {
@@ -35,4 +37,18 @@ def initial_state(channels: int, dtype: Any) -> Any:
     return layer.running_mean.numpy(), layer.running_var.numpy()
 
 
-TARGET = target(run, CONVENTIONS=CONVENTIONS, initial_state=initial_state)
+def new_layer(x_rank: int, *arrays: Any, eps: float, momentum: float) -> torch.nn.Module:
+    """Return a layer of the class for this rank that holds copies of these arrays."""
+    gamma, beta, mean, var = arrays
+    given = next((a for a in arrays if a is not None), None)
+    if given is None:
+        raise NotImplementedError("a layer of no known size")
+    layer = LAYERS[x_rank](len(given), eps, momentum, gamma is not None, mean is not None)
+    layer = layer.to(tensor(given).dtype)
+    held = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": var}
+    held = {name: tensor(a.copy()) for name, a in held.items() if a is not None}
+    layer.load_state_dict(held, strict=False)
+    return layer
+
+
+TARGET = target(run, CONVENTIONS=CONVENTIONS, initial_state=initial_state, **living(new_layer))

@@ -18,6 +18,7 @@ import numpy as np
 from ...model.contract import (
     ARGUMENTS,
     FUNCTIONS,
+    LAYER,
     Array,
     Died,
     Misbehaved,
@@ -121,7 +122,7 @@ class Remote:
         conventions = answer.text()
         answer.end()
         for name in names:
-            if name not in FUNCTIONS:
+            if name not in (*FUNCTIONS, *LAYER):
                 raise Undecodable(f"function {name[:40]!r}: expected those of the contract")
         if "forward_train" not in names:
             raise TargetError(f"target={self.spec}: it has no forward_train")

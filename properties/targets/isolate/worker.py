@@ -21,7 +21,8 @@ from .arena import Arena, aligned
 from .protocol import VERSION, Held, Opaque, Reader, Undecodable
 from .watch import Watch
 
-_SAVED = {"forward_train": 4, "forward_eval": 2}  # how many results; the last is what is saved
+# how many results; the last stays here
+_SAVED = {"forward_train": 4, "forward_eval": 2, "new_layer": 1, "copy_layer": 1}
 
 
 def main(options: dict[str, Any]) -> None:
