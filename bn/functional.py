@@ -209,9 +209,15 @@ def normalize(saved: Saved, beta: Array | None, dtype: DType) -> Array:
 
 
 def gradient_sums(dy: Array, saved: Saved) -> Float64:
-    """Return sum(dy) and sum(dy * xhat) per channel, (2, c), (8) and (9)."""
-    sums = paired_sums(saved.x, saved.statistics.pivot, dy, summing_dtype(dy))  # (2, c) (8)
-    sums[1] -= saved.statistics.rest * sums[0]
+    """Return sum(dy) and sum(dy * xhat) per channel, (2, c), (8) and (9).
+
+    In inference x may lie anywhere about the running mean, which alone cancels nothing.
+    """
+    pivot, rest = saved.statistics.pivot, saved.statistics.rest
+    if not saved.training:
+        pivot, rest = pivot + rest, 0.0 * rest  # the running mean, which the dtype of x holds
+    sums = paired_sums(saved.x, pivot, dy, summing_dtype(dy))  # (2, c) (8)
+    sums[1] -= rest * sums[0]
     sums[1] *= saved.rstd  # (c,) (9)
     return sums
 

@@ -46,7 +46,7 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
 
     with pivot = 0 first, and again with pivot = mean where the mean exceeds one standard
     deviation: the subtraction then cancels at most one bit. A channel with NaN or Inf has
-    mean = var = NaN; one whose squares overflow float64 keeps its mean and has var = Inf. Without
+    mean = var = NaN; one whose variance overflows float64 keeps its mean and has var = Inf. Without
     values both are zero.
 
     Source: Chan, Golub, LeVeque (1983), Algorithms for computing the sample variance.
@@ -57,7 +57,7 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
         return Statistics(n, pivot, pivot, pivot)
     rest, square = paired_sums(x, pivot, None, dtype) / n
     var = square - rest * rest
-    far = rest * rest > var
+    far = (rest * rest > var) | ((var == 0) & (rest != 0))  # squares may have vanished
     if far.any():
         pivot = np.where(far, rest.astype(dtype), 0.0)
         rest, square = paired_sums(x, pivot, None, dtype) / n
@@ -67,12 +67,14 @@ def batch_statistics(x: Array, dtype: DType) -> Statistics:
     np.maximum(var, 0.0, out=var)
     if not (good := np.isfinite(var)).all():
         lost = ~good
-        small = np.ldexp(x[:, lost].astype(np.float64), -512)  # sums of these do not overflow
+        small = np.ldexp(x[:, lost].astype(np.float64), -560)  # their squares do not overflow
+        zero = np.zeros(small.shape[1])
+        mean = paired_sums(small, zero, None, FLOAT64)[0] / n
+        about, square = paired_sums(small, mean, None, FLOAT64) / n
+        finite = np.isfinite(mean)
         pivot = np.where(lost, 0.0, pivot)
-        sums = paired_sums(small, pivot[lost], None, FLOAT64)
-        mean = np.ldexp(sums[0] / n, 512)
-        rest[lost] = np.where(np.isfinite(mean), mean, np.nan)
-        var[lost] = np.where(np.isfinite(mean), np.inf, np.nan)
+        rest[lost] = np.where(finite, np.ldexp(mean, 560), np.nan)
+        var[lost] = np.where(finite, np.ldexp(square - about * about, 1120), np.nan)
     return Statistics(n, pivot, rest, var)
 
 

@@ -134,10 +134,13 @@ def merged_radii(
     order = p.terms(k) + 6 * p.u
     size = (share * np.abs(means)).sum(axis=0, keepdims=True)
     around = (share * np.abs(off)).sum(axis=0, keepdims=True)
-    mean_radius = (order + p.sum_u) * size + 4 * p.u * k * around
-    chain = 2 * np.minimum(k * around, np.abs(off).max(axis=0, keepdims=True))
+    # shard after shard, m + (m_i - m) n_i / n moves by differences of up to around + furthest
+    furthest = np.abs(off).max(axis=0, keepdims=True)
+    steps = np.maximum(k * around, around + furthest)
+    mean_radius = (order + p.sum_u) * size + 4 * p.u * steps
+    chain = 2 * np.minimum(k * around, furthest)
     var_radius = (order + 3 * p.u) * var + 4 * mean_radius * chain + mean_radius**2
     var_radius = var_radius + (2 * k + 1) * p.eta  # each square and each share of it may vanish
     # two shards are merged by the square of the distance of their means
-    reach = (2 * np.abs(off).max(axis=0, keepdims=True)) ** 2 + var
+    reach = (2 * furthest) ** 2 + var
     return mean, mean_radius + (k + 1) * p.eta, var, np.where(reach > p.largest, np.inf, var_radius)

@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from itertools import cycle
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,7 @@ def main() -> None:
         for k in range(parts)
     ]
     found: dict[tuple[str, str], Seen] = {}
-    with ProcessPoolExecutor(args.jobs) as pool:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:  # PyTorch bears no fork
         several = [(w, pool.submit(part, w)) for w in work]
         several += [(w, pool.submit(sequences, w)) for w in work[::parts]]
         for number, ((_, dtype, *_), done) in enumerate(several, 1):

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from ..plants.layers import (
-    AveragesInBackward,
-    AveragesInInference,
-    CountsOneTooMany,
-    ForgetsItsCount,
-)
+from ..plants.layers import AveragesInBackward, ForgetsItsCount
 from ..plants.planted import PLANTED
 from ..plants.textbook import Pieces
 
@@ -15,7 +10,5 @@ WRONG_LAYERS: dict[str, Pieces] = {
     "layer_recomputes_in_backward": PLANTED["layer_recomputes_in_backward"],
     "layer_shares_its_state": PLANTED["layer_shares_its_state"],
     "layer_averages_in_backward": Pieces(layer=AveragesInBackward),
-    "layer_averages_in_inference": Pieces(layer=AveragesInInference),
     "layer_forgets_its_count": Pieces(layer=ForgetsItsCount),
-    "layer_counts_one_too_many": Pieces(layer=CountsOneTooMany),
 }

@@ -69,7 +69,8 @@ def planted_error(invariant: Invariant, target: Target, *, exact: bool = True) -
 
 def example_count(invariant: Invariant, examples: int) -> int:
     """Return how many of the usual number of examples this invariant gets."""
-    least = min(examples, 25) if invariant.inputs == "sequence" else 1  # few sequences say little
+    floor = {"sequence": 25, "large": 1}.get(invariant.inputs, 20)  # few sequences say little
+    least = min(examples, floor)
     return max(least, round(examples * invariant.weight))
 
 

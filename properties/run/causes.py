@@ -20,6 +20,7 @@ from reference import forms
 from ..bugs.elsewhere import BODIES
 from ..bugs.wrong_sizes import forgets_the_offset
 from ..model.contract import Array
+from ..plants.layers import AveragesInInference, CountsOneTooMany
 from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, folded, root_of_sum
 
@@ -139,6 +140,8 @@ def _square_as_plain(
 EXTRA: Named = {
     "transposed_fold_takes_the_axis_that_fits": Pieces(fold=_square_as_plain),
     "gamma_ignored": Pieces(rewire=_gamma_ignored),
+    "layer_averages_in_inference": Pieces(layer=AveragesInInference),
+    "layer_counts_one_too_many": Pieces(layer=CountsOneTooMany),
     "output_over_n_minus_1": Pieces(output=_over_n_minus_1_in_output),
     "eps_added_after_the_division": Pieces(
         rstd=lambda var, eps: root_of_sum(var, 0 * eps), rewire=_eps_added_to_xhat

@@ -43,7 +43,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             taken.append(name)
             return super().step(name, k)
 
-    monkeypatch.setattr(rooms, "Session", Watched)
+    monkeypatch.setitem(rooms.SESSIONS, NAME, Watched)
     return taken
 
 
