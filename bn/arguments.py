@@ -60,13 +60,27 @@ def check_size(name: str, array: Array, size: int, expected: str) -> None:
 
 
 def check_like(name: str, value: Any, shape: tuple[int, ...], x: Array) -> Array:
-    """Return an array like the forward's x, seen as x was."""
+    """Return an array like the forward's x."""
     array = check_array(name, value)
     if array.shape != shape:
         expected = f"{shape}, the shape of x in the forward that returned saved"
         refuse(ValueError, f"{name}.shape={array.shape}", expected, "pass that forward's saved")
     check_size(name, array, x.dtype.itemsize, "the dtype of x")
-    return array.reshape(x.shape)
+    return array
+
+
+def check_mask(mask: Any, shape: tuple[int, ...], per_activation: bool) -> NDArray[np.bool_]:
+    """Return which places count of x of this shape, (n, s)."""
+    if per_activation:
+        refuse(ValueError, "per_activation=True", "no mask", "leave the mask out")
+    places = (shape[0], *shape[2:])
+    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != places:
+        given = (
+            f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        )
+        expected = f"bool {places}, x without its channels"
+        refuse(ValueError, f"mask={given}", expected, "pass True where x counts")
+    return mask.reshape(shape[0], -1).copy()
 
 
 def check_vector(name: str, value: Any, x: Array) -> Array | None:

@@ -1,6 +1,16 @@
 """The facts a batch norm is checked against: plain functions, without pytest or Hypothesis."""
 
-from . import backward, forward, inference, second_order, session, shards, state, state_fresh
+from . import (
+    backward,
+    forward,
+    inference,
+    masks,
+    second_order,
+    session,
+    shards,
+    state,
+    state_fresh,
+)
 from .registry import INVARIANTS as INVARIANTS
 from .registry import Invariant as Invariant
 
@@ -10,6 +20,7 @@ __all__ = [
     "backward",
     "forward",
     "inference",
+    "masks",
     "second_order",
     "session",
     "shards",

@@ -50,6 +50,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "accumulator": ("same", "float32", "float64"),
     "halves": ("float32", "own"),
     "subnormals": ("kept", "flushed"),
+    "mask": ("", "places", "broadcast", "broadcast_bool", "lengths"),
 }
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 RANKS = (2, 3, 4, 5)
@@ -69,7 +70,8 @@ class Conventions:
 
     eps and fixed_momentum are numbers where the code has them written in and ignores what is
     passed; halves says what float16 and bfloat16 are computed in: their own precision only where
-    the code does not know of them, and answers in a wider dtype.
+    the code does not know of them, and answers in a wider dtype; mask is the form in which a mask
+    is taken, out of `masks.FORMS`, and mask_ndim the ranks that take one.
     """
 
     momentum: str = "keep"
@@ -83,6 +85,8 @@ class Conventions:
     fixed_momentum: float | None = None
     halves: str = "float32"
     subnormals: str = "kept"
+    mask: str = ""
+    mask_ndim: tuple[int, ...] = ()
 
     def rows(self, a: Array) -> Array:
         """Return a of shape (n, c, *spatial) as (values, statistics), one column per statistic."""
@@ -121,8 +125,8 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
             raise TargetError(
                 f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected {allowed}"
             )
-        if key in ("ndim", "dtypes"):
-            choices: tuple[Any, ...] = RANKS if key == "ndim" else DTYPES
+        if key in ("ndim", "dtypes", "mask_ndim"):
+            choices: tuple[Any, ...] = DTYPES if key == "dtypes" else RANKS
             if not _list_out_of(value, choices):
                 raise TargetError(
                     f"CONVENTIONS[{key!r}]={value!r} of target={spec}: "
@@ -142,13 +146,18 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
     return stated
 
 
-_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",)}
+_TOLD = {
+    "eps": ("fixed", "passed"),
+    "fixed_momentum": ("passed",),
+    "masked_by": ("mask", "lengths"),
+}
 
 
 def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Split what a target states into conventions and what its adapter knows besides.
 
-    The latter: eps is fixed, or passed on; momentum is passed on; a remark for the user.
+    The latter: eps is fixed, or passed on; momentum is passed on; the name of the argument that is
+    a mask; a remark for the user.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
     told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
@@ -171,9 +180,10 @@ class Target:
 
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
-    batch" and "one value"; refused says why something is missing; broken holds what a function
-    that exists did in its first plain call where that was a failure; remarks, what was noticed;
-    crashed, which functions ended their process in their first plain call.
+    batch", "one value", "mask", "masked gradients" and "empty mask"; refused says why something is
+    missing; broken holds what a function that exists did in its first plain call where that was a
+    failure; remarks, what was noticed; crashed, which functions ended their process in their first
+    plain call.
     """
 
     spec: str
@@ -334,8 +344,12 @@ def train(
     eps: float,
     momentum: float,
     keep_layout: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Call forward_train on copies, or on the very arrays with keep_layout; check its results."""
+    """Call forward_train on copies, or on the very arrays with keep_layout; check its results.
+
+    more holds further arguments by name, such as a mask.
+    """
     name = "forward_train"
     given = [_outward(target, x, keep_layout)]
     given += [
@@ -343,7 +357,8 @@ def train(
         for a in (gamma, beta, running_mean, running_var)
     ]
     assert given[0] is not None
-    result = _parts(name, call(target, name, *given, eps=eps, momentum=momentum), 4)
+    options = {"eps": eps, "momentum": momentum, **(more or {})}
+    result = _parts(name, call(target, name, *given, **options), 4)
     y = _inward(target, _array(name, "y", result[0], given[0].shape))
     mean = _state(target, "running_mean", result[1], running_mean)
     var = _state(target, "running_var", result[2], running_var)

@@ -11,6 +11,7 @@ import numpy as np
 from reference import forms
 
 from ..model.contract import Array
+from .masked import Masking, as_none
 from .textbook import Functions, Pieces, root_of_sum, sum_of_rows, two_pass_mean, two_pass_variance
 
 
@@ -299,6 +300,27 @@ def _over_n_minus_1(x: Array) -> Any:
     return x.sum(axis=0, keepdims=True) / max(x.shape[0] - 1, 1)
 
 
+def over_all_places(pieces: Pieces, places: int) -> Pieces:
+    """Return pieces that sum what is kept and divide by all places there are."""
+
+    def mean(x: Array) -> Any:
+        return sum_of_rows(x) / x.dtype.type(places)
+
+    def variance(x: Array, mean: Array) -> Any:
+        return sum_of_rows((x - mean) * (x - mean)) / x.dtype.type(places)
+
+    return replace(pieces, mean=mean, variance=variance)
+
+
+def _padded_running_variance(pieces: Pieces, places: int) -> Pieces:
+    """Return pieces whose running variance alone is divided by all places there are."""
+
+    def running_variance(var: Array, n: int, convention: str, eps: Any) -> Any:
+        return pieces.running_variance(var * var.dtype.type(n / places), n, convention, eps)
+
+    return replace(pieces, running_variance=running_variance)
+
+
 PLANTED: dict[str, Pieces] = {
     "mean_divides_by_n_minus_1": Pieces(mean=_over_n_minus_1),
     "mean_too_large": Pieces(mean=lambda x: two_pass_mean(x) * x.dtype.type(1.001)),
@@ -371,6 +393,14 @@ PLANTED: dict[str, Pieces] = {
     "double_backward_ignores_variance": Pieces(second_by_x=_second_without_variance),
     "merged_variance_is_mean_of_variances": Pieces(merge_statistics=_mean_of_variances),
     "merged_gradients_are_mean_of_means": Pieces(merge_gradients=_mean_of_means),
+    "padded_places_are_counted": Pieces(masking=Masking(pieces=over_all_places)),
+    "running_variance_over_the_padded_size": Pieces(
+        masking=Masking(pieces=_padded_running_variance)
+    ),
+    "mask_in_forward_only": Pieces(masking=Masking(backward=as_none)),
+    "empty_mask_gives_nan": replace(
+        _around("forward_train", _nan_when(lambda x: x.size == 0)), masking=Masking()
+    ),
 }
 
-__all__ = ["PLANTED"]
+__all__ = ["PLANTED", "over_all_places"]

@@ -15,8 +15,8 @@ import numpy as np
 from reference import forms
 
 from ..model.contract import Array, Conventions, Target
-
-Functions = dict[str, Callable[..., Any]]
+from .masked import Functions as Functions
+from .masked import Masking, masked
 
 
 def two_pass_mean(x: Array) -> Array:
@@ -102,7 +102,8 @@ class Pieces:
 
     kept and backward_rstd say what the backward works on (None: the forward's rstd); where is a
     condition on x, in the caller's memory, and the pieces that are used when it holds; rewire
-    changes the functions of the contract themselves.
+    changes the functions of the contract themselves; masking says what a mask does, None that none
+    is taken.
     """
 
     mean: Callable[..., Array] = two_pass_mean
@@ -128,6 +129,7 @@ class Pieces:
     backward_rstd: Callable[..., Array] | None = None
     where: tuple[Callable[[Array], bool], Pieces] | None = None
     rewire: Callable[[Functions], Functions] = lambda functions: functions
+    masking: Masking | None = None
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,22 @@ def implementation(
     pieces: Pieces, conventions: Conventions, spec: str, *, exact: bool = False
 ) -> Target:
     """Return a target made of these pieces that follows these conventions, channel axis 1."""
-    functions = _branched(pieces, conventions, exact)
+
+    def make(pieces: Pieces) -> Functions:
+        return _branched(pieces, conventions, exact)
+
+    conventions = replace(conventions, channel_axis=1, mask="", mask_ndim=conventions.mask_ndim)
+    functions = make(pieces)
     offers = (
         frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
     )
     offers |= {"no affine", "no running statistics", "empty batch", "one value", "eps"}
     offers |= {"running statistics", "dgamma", "dbeta"}
-    return Target(spec, functions, replace(conventions, channel_axis=1), offers)
+    if pieces.masking is not None and conventions.statistics == "per_channel":
+        functions = masked(pieces.masking, pieces, make, conventions)
+        conventions = replace(conventions, mask="places", mask_ndim=conventions.ndim)
+        offers |= {"mask", "masked gradients", "empty mask"}
+    return Target(spec, functions, conventions, offers)
 
 
 def _branched(pieces: Pieces, conventions: Conventions, exact: bool) -> Functions:

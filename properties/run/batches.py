@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..engine.strategies import LARGE, offered_dtypes, offered_ranks
-from ..model import contract
+from ..invariants.masks import masked_dy, masked_training
+from ..model import contract, masks
 from ..model.cases import Case, Recipe, build
 from ..model.contract import Array, Died, Misbehaved, Target
+from ..model.expected import rows
 from ..model.layouts import arrange
 
 ORDINARY = 20
@@ -97,6 +99,13 @@ def _large(target: Target) -> list[Case]:
     return [batch(target, k, n=n, **changes) for k, n in enumerate(LARGE)]
 
 
+def _masked(target: Target, k: int) -> Case:
+    """Return a batch whose mask hides ends of sequences, places or samples."""
+    ranks = target.conventions.mask_ndim
+    spatial = (3, 3, 2)[: ranks[k % len(ranks)] - 2]
+    return batch(target, k, spatial=spatial, option=k % 3, n=5 + k)
+
+
 def _shared(target: Target, k: int) -> Case:
     """Return a batch whose parameters are the running statistics, the very arrays."""
     case = batch(target, k)
@@ -127,6 +136,7 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
         lambda t: [batch(t, k, channels=c) for k, c in enumerate((17, 18, 33, 65, 257))],
     ),
     "large": ("", _large),
+    "masked": ("mask", lambda t: [_masked(t, k) for k in range(8)]),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),
 }
@@ -167,6 +177,8 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
     kept = kind in ("layouts", "shared")
     found: dict[str, Any] = {}
     saved = None
+    if kind == "masked":
+        return _masked_results(target, case)
     with _noted(found, "forward_train"):
         trained = contract.train(
             target,
@@ -210,6 +222,26 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
                 with _noted(found, name):
                     values = list(more(target, case, saved))
                     found |= {f"{name} {k}": value for k, value in enumerate(values)}
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _masked_results(target: Target, case: Case) -> Results:
+    """Return the results with a mask, those in x's shape at the places that it keeps."""
+    held = masks.masked(case)
+    assert held is not None
+    found: dict[str, Any] = {}
+    with _noted(found, "forward_train"):
+        result = masked_training(target, held)
+        found["y"] = rows(held.case, result.y)[held.kept]
+        if "running statistics" in target.offers:
+            found |= {"running_mean": result.running_mean, "running_var": result.running_var}
+        if "masked gradients" in target.offers:
+            with _noted(found, "backward_train"):
+                dy = masked_dy(held, result)
+                back = contract.backward(target, dy, result.saved, case.gamma)
+                dx = rows(held.case, back.dx)
+                found |= {"dx": dx[held.kept], "dx at hidden places": dx[~held.kept]}
+                found |= {"dgamma": back.dgamma, "dbeta": back.dbeta}
     return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from reference import forms
 
 from ..bugs.elsewhere import BODIES
+from ..bugs.wrong_masks import UNREPORTED
 from ..model.contract import Array
 from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, folded, root_of_sum
@@ -178,7 +179,7 @@ LAST_AXIS = ("channels_last_refused_in_rank_2", "channels_last_ignored_in_rank_5
 @cache
 def known() -> Named:
     """Return the wrong batch norms that have a sentence; of one name the catalogue's counts."""
-    everything = {**PLANTED, **BODIES, **EXTRA}
+    everything = {**PLANTED, **BODIES, **UNREPORTED, **EXTRA}
     return {name: everything[name] for name in SENTENCES}
 
 

@@ -17,6 +17,7 @@ from ..engine.exercise import Result
 from ..model.cases import Case
 from ..model.contract import Array, Died, Misbehaved, Target
 from ..model.verdict import Claim, judge
+from ..plants.masked import Masking
 from ..plants.textbook import Pieces, implementation
 from .batches import KINDS, Results, batches, results
 from .cancellation import cancels
@@ -155,8 +156,10 @@ def _distinct(found: Any) -> list[Cause]:
 
 
 def _made(pieces: Pieces, target: Target, exact: bool = True) -> Target:
-    made = implementation(pieces, target.conventions, "cause", exact=exact)
     moved = any(pieces is known()[name] for name in LAST_AXIS)
+    if "mask" in target.offers and pieces.masking is None:
+        pieces = replace(pieces, masking=Masking())
+    made = implementation(pieces, target.conventions, "cause", exact=exact)
     return replace(
         made, offers=target.offers, conventions=target.conventions if moved else made.conventions
     )

@@ -78,7 +78,16 @@ def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[
     for name, function in functions.items():
         if not callable(function):
             raise TargetError(f"target={spec}: {name} is no function but {type(function).__name__}")
-    return functions, _stated(found, spec)
+    return functions, {**_masked_by(functions["forward_train"]), **_stated(found, spec)}
+
+
+def _masked_by(forward_train: Callable[..., Any]) -> dict[str, str]:
+    """Return the name of the argument that is a mask, if there is one."""
+    try:
+        names = inspect.signature(forward_train).parameters
+    except (TypeError, ValueError):
+        return {}
+    return next(({"masked_by": name} for name in ("mask", "lengths") if name in names), {})
 
 
 def _stated(found: Any, spec: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ..model.contract import (
     stated_conventions,
     told_by_adapter,
 )
+from . import masking
 
 _SHAPE = (4, 3, 2, 5, 2)
 _EPS, _MOMENTUM = 0.5, 0.25
@@ -67,6 +68,9 @@ def probed(
     else:
         offers |= {"running statistics"}
     target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
+    if told.get("masked_by") or conventions.mask:
+        target = _masks(target, told.get("masked_by", ""), dtypes[0], refused, broken)
+        conventions = target.conventions
     found: dict[str, Any] = averages or {}
     if "fixed_momentum" in told:
         found.pop("fixed_momentum", None)
@@ -110,8 +114,30 @@ def _promotes(target: Target, dtype: str, rank: int) -> bool:
     )
 
 
+def _masks(
+    target: Target, by: str, dtype: str, refused: dict[str, str], broken: dict[str, str]
+) -> Target:
+    """Return the target with the form of its mask, and what it offers with one."""
+
+    def plain(rank: int) -> tuple[Array, list[Array]]:
+        return _plain(target.conventions, dtype, rank)
+
+    def attempt(call: Callable[[], Any], name: str) -> bool:
+        if _tried(call, name, refused):
+            return True
+        if name == "masked gradients" and not _is_refusal(refused[name]):
+            broken[name] = refused[name]
+        return False
+
+    options = {"eps": _EPS, "momentum": _MOMENTUM}
+    target = masking.with_mask(target, by, plain, options, refused)
+    more = masking.capabilities(target, plain, options, attempt)
+    return replace(target, offers=target.offers | set(more))
+
+
 def _own(conventions: Conventions) -> dict[str, Any]:
-    return {"ndim": conventions.ndim, "dtypes": conventions.dtypes}
+    names = ("ndim", "dtypes", "mask", "mask_ndim")
+    return {name: getattr(conventions, name) for name in names}
 
 
 def _installed_dtypes() -> tuple[str, ...]:

@@ -313,6 +313,7 @@ def test_every_invariant_names_its_planted_error_and_inputs(name: str) -> None:
     assert invariant.weight > 0
     features = {"no affine", "no running statistics", "empty batch", "one value", "eps"}
     features |= {"running statistics", "dgamma", "dbeta"}
+    features |= {"mask", "masked gradients", "empty mask"}
     assert set(invariant.needs) <= set(FUNCTIONS) | features
 
 

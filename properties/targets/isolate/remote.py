@@ -170,7 +170,7 @@ class Remote:
             answer = self._besides(message, faults)
             result = self._result(name, answer, watched.gave)
             if self.placed:
-                faults += self._settled(name, args, arrays, block, start)
+                faults += self._settled(name, args, options, arrays, block, start)
                 self.kept[self.calls] = watched
         except Gone as error:
             raise Died(f"{name} {error}", error.waited) from error
@@ -304,7 +304,7 @@ class Remote:
         return tuple(result) if isinstance(result, list) else result
 
     def _settled(
-        self, name: str, args: Any, arrays: list[Array], block: Block, start: int
+        self, name: str, args: Any, options: Any, arrays: list[Array], block: Block, start: int
     ) -> list[str]:
         """Bring what the call changed into its arguments; return where it wrote besides."""
         where = settle(block, self.arena.read(start, len(block.data)))
@@ -312,6 +312,7 @@ class Remote:
             return []
         names = [n for n, a in zip(ARGUMENTS[name], args, strict=False) if a is not None]
         names = [n for n in names if n != "saved"][: len(arrays)]
+        names += [n for n, a in options.items() if isinstance(a, np.ndarray)]
         return [f"wrote {where.format(*names)}"]
 
 
