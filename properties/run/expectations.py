@@ -15,6 +15,7 @@ from ..invariants import INVARIANTS, Invariant
 from ..model.cases import Case
 from ..model.contract import DTYPES, Target, TargetError
 from ..model.expected import rows
+from ..model.masks import masked
 from ..targets.adapters.built_in import ORDERS
 from ..targets.adapters.installed import named
 
@@ -46,6 +47,8 @@ class Expectation:
         """Return the multiple of the allowed error up to which it is expected in this case."""
         if not self.per or not case.x.size:
             return self.up_to
+        if "mask" in INVARIANTS[self.invariant].needs and (held := masked(case)) is not None:
+            case = held.alone
         x = rows(case, case.x)
         with np.errstate(all="ignore"):
             condition = 1.0 + x.mean(axis=0) ** 2 / x.var(axis=0)

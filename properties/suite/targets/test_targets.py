@@ -160,7 +160,7 @@ def test_third_parties_register_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "entry_points", lambda *, group: groups[group])
     functions, stated = targets.load("theirs")
     assert functions == {"forward_train": bn.forward_train}
-    assert stated == {"momentum": "keep"}
+    assert stated == {"momentum": "keep", "masked_by": "mask"}
     with pytest.raises(TargetError, match=r"expected one of bn, bn:per_activation, .*theirs"):
         targets.load("thiers")
 

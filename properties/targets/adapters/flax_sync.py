@@ -35,12 +35,16 @@ def train(x: Any, *rest: Any) -> Any:
     split = jax.shard_map(
         partial(flax_linen.train, axis_name="shard"),
         mesh=mesh,
-        in_specs=(SPLIT, *(WHOLE,) * len(rest)),
+        in_specs=(SPLIT, *(WHOLE,) * 6, *(SPLIT,) * len(rest[6:])),  # the last may be a mask
         out_specs=(SPLIT, WHOLE, WHOLE),
     )
     return split(x, *rest)
 
 
 TARGET = target(
-    train, flax_linen.infer, CONVENTIONS=CONVENTIONS, initial_state=flax_linen.initial_state
+    train,
+    flax_linen.infer,
+    masks=True,
+    CONVENTIONS=CONVENTIONS,
+    initial_state=flax_linen.initial_state,
 )

@@ -23,4 +23,4 @@ def pure(*given: Any) -> Any:
     return keras_layer.run(True, *given)[0]
 
 
-TARGET = target(run, pure, CONVENTIONS=keras_layer.CONVENTIONS)
+TARGET = target(run, pure, masks=True, CONVENTIONS=keras_layer.CONVENTIONS)
