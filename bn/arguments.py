@@ -175,6 +175,23 @@ def check_shards(counts: Any, **arrays: Any) -> tuple[NDArray[np.integer[Any]], 
     return counts, list(checked.values())
 
 
+def check_ranks(name: str, parts: Any, count: int | None = None) -> None:
+    """Check arrays, one per rank, that are alike but for their first axis."""
+    if not isinstance(parts, Sequence) or not parts:
+        given, fix = f"{name}={type(parts).__name__}", "pass a list of arrays"
+        refuse(TypeError, given, "a list of one array per rank, at least one", fix)
+    if count is not None and len(parts) != count:
+        refuse(
+            ValueError, f"len({name})={len(parts)}", f"{count}, as many as xs", "pass all ranks'"
+        )
+    arrays = [check_array(f"{name}[{k}]", part) for k, part in enumerate(parts)]
+    for k, array in enumerate(arrays):
+        if array.shape[1:] != arrays[0].shape[1:]:
+            expected = f"(n, {', '.join(map(str, arrays[0].shape[1:]))}) as {name}[0]"
+            refuse(ValueError, f"{name}[{k}].shape={array.shape}", expected, "cut axis 0 alone")
+        check_size(f"{name}[{k}]", array, arrays[0].dtype.itemsize, f"as {name}[0]")
+
+
 def check_state(state: Mapping[str, Any], names: Sequence[str]) -> dict[str, Array]:
     """Return copies of the arrays of a state_dict."""
     for name in state:

@@ -149,10 +149,7 @@ def backward_train(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array 
         sums = gradient_sums(dy, saved)
         dgamma, dbeta = parameter_gradients(sums, saved)
         sums /= saved.statistics.n
-        scale = saved.gamma * saved.rstd  # (c,)
-        terms = [Term(dy, None, sums[0], scale), xhat_term(saved, -scale * sums[1])]
-        dx = combine(terms, None, like_x(saved), summing_dtype(dy))  # (15)
-        return spread(dx, saved), dgamma, dbeta
+        return input_gradient(dy, sums, saved), dgamma, dbeta
 
 
 def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
@@ -251,6 +248,13 @@ def gradient_sums(dy: Array, saved: Saved) -> Float64:
     sums[1] -= saved.statistics.rest * sums[0]
     sums[1] *= saved.rstd  # (c,) (9)
     return sums
+
+
+def input_gradient(dy: Array, means: Float64, saved: Saved) -> Array:
+    """Return dx, like x, from the means of dy and of dy * xhat (2, c), (15)."""
+    scale = saved.gamma * saved.rstd  # (c,)
+    terms = [Term(dy, None, means[0], scale), xhat_term(saved, -scale * means[1])]
+    return spread(combine(terms, None, like_x(saved), summing_dtype(dy)), saved)  # (15)
 
 
 def parameter_gradients(sums: Float64, saved: Saved) -> tuple[Array | None, Array | None]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..model.cases import Case
+from . import masks, ranks
 from .inference import layer
-from .masks import arguments_of
 from .shards import gradient_shards, statistics_of_shards
 
 
@@ -15,7 +15,9 @@ def arguments(invariant: str, case: Case) -> dict[str, Any]:
     """Return what the call of this invariant is given, by name; empty where it is the case."""
     make = _OF.get(invariant)
     if make is None and invariant.startswith("masked_"):
-        return arguments_of(case)
+        return masks.arguments_of(case)
+    if make is None and invariant.startswith("ranks_"):
+        return ranks.arguments_of(case)
     return make(case) if make else {}
 
 

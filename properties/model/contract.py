@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
@@ -26,7 +26,10 @@ FUNCTIONS = (
     "merge_statistics",
     "merge_gradients",
     "fold",
+    "sync_forward_train",
+    "sync_backward_train",
 )
+ALONE = ("merge_statistics", "merge_gradients", "fold", "sync_forward_train")  # a target by itself
 
 # what each function is given, keywords left out
 ARGUMENTS = {
@@ -40,6 +43,8 @@ ARGUMENTS = {
     "merge_statistics": ("counts", "means", "variances"),
     "merge_gradients": ("counts", "sums_dy", "sums_dy_xhat"),
     "fold": ("weight", "bias", "gamma", "beta", "running_mean", "running_var"),
+    "sync_forward_train": ("xs", "gamma", "beta", "running_mean", "running_var"),
+    "sync_backward_train": ("dys", "saved"),
 }
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -51,6 +56,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "halves": ("float32", "own"),
     "subnormals": ("kept", "flushed"),
     "mask": ("", "places", "broadcast", "broadcast_bool", "lengths"),
+    "ranks": ("equal", "unequal", "any"),
 }
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 RANKS = (2, 3, 4, 5)
@@ -71,7 +77,8 @@ class Conventions:
     eps and fixed_momentum are numbers where the code has them written in and ignores what is
     passed; halves says what float16 and bfloat16 are computed in: their own precision only where
     the code does not know of them, and answers in a wider dtype; mask is the form in which a mask
-    is taken, out of `masks.FORMS`, and mask_ndim the ranks that take one.
+    is taken, out of `masks.FORMS`, and mask_ndim the numbers of dimensions that take one; ranks is
+    how many samples each rank has that shares a batch: equally many, some, or any number, 0 too.
     """
 
     momentum: str = "keep"
@@ -87,6 +94,7 @@ class Conventions:
     subnormals: str = "kept"
     mask: str = ""
     mask_ndim: tuple[int, ...] = ()
+    ranks: str = "any"
 
     def rows(self, a: Array) -> Array:
         """Return a of shape (n, c, *spatial) as (values, statistics), one column per statistic."""
@@ -319,9 +327,10 @@ def _array(name: str, what: str, value: Any, shape: tuple[int, ...]) -> Array:
     return value
 
 
-def _state(target: Target, what: str, value: Any, like: Array | None) -> Array | None:
+def _state(
+    target: Target, what: str, value: Any, like: Array | None, name: str = "forward_train"
+) -> Array | None:
     """Return a new running statistic; None where the target has none to give."""
-    name = "forward_train"
     if value is None and like is not None and "running statistics" not in target.offers:
         return like.copy()  # as if it had come back as it was
     if like is None:
@@ -420,6 +429,62 @@ def _parameter_gradient(
     if gamma is None or (value is None and what not in target.offers):
         return None
     return _array(name, what, value, gamma.shape)
+
+
+def sync_train(
+    target: Target,
+    xs: Sequence[Array],
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    *,
+    eps: float,
+    momentum: float,
+) -> Trained:
+    """Call sync_forward_train on copies of the ranks' arrays; y is all of theirs, in one array."""
+    name = "sync_forward_train"
+    given = _of_ranks(target, xs)
+    state = [None if a is None else a.copy() for a in (gamma, beta, running_mean, running_var)]
+    result = _parts(name, call(target, name, given, *state, eps=eps, momentum=momentum), 4)
+    y = _whole(target, name, "ys", result[0], given)
+    mean = _state(target, "running_mean", result[1], running_mean, name)
+    var = _state(target, "running_var", result[2], running_var, name)
+    return Trained(y, mean, var, result[3])
+
+
+def sync_backward(
+    target: Target, dys: Sequence[Array], saved: Any, gamma: Array | None
+) -> Gradients:
+    """Call sync_backward_train likewise; dx is all ranks', gamma tells the shapes of the others."""
+    name = "sync_backward_train"
+    given = _of_ranks(target, dys)
+    result = _parts(name, call(target, name, given, saved), 3)
+    dgamma, dbeta = (
+        None if gamma is None else _array(name, what, value, gamma.shape)
+        for what, value in zip(("dgamma", "dbeta"), result[1:], strict=True)
+    )
+    return Gradients(_whole(target, name, "dxs", result[0], given), dgamma, dbeta)
+
+
+def _of_ranks(target: Target, arrays: Sequence[Array]) -> list[Array]:
+    return [a for a in (_outward(target, a, False) for a in arrays) if a is not None]
+
+
+def _whole(target: Target, name: str, what: str, found: Any, like: Sequence[Array]) -> Array:
+    """Return the ranks' results, one behind the other."""
+    if not isinstance(found, (list, tuple)) or len(found) != len(like):
+        raise Misbehaved(f"{name} returned {what} of {_many(found)}: expected {len(like)} arrays")
+    arrays = [
+        _inward(target, _array(name, f"{what}[{k}]", one, a.shape))
+        for k, (one, a) in enumerate(zip(found, like, strict=True))
+    ]
+    return np.concatenate(arrays)
+
+
+def _many(found: Any) -> str:
+    kind = type(found).__name__
+    return f"{len(found)} arrays" if isinstance(found, (list, tuple)) else f"type {kind}"
 
 
 def double_backward(

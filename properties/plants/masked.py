@@ -47,7 +47,7 @@ class _Saved:
 def masked(
     how: Masking, pieces: Any, make: Callable[[Any], Functions], conventions: Conventions
 ) -> Functions:
-    """Return the functions that make gives of the pieces, which take a mask of bool (n, *spatial).
+    """Return forward and backward of what make gives of the pieces, with a mask (n, *spatial).
 
     Axis 1 has the channels, and statistics are per channel. y is 0 where the mask hides x.
     """
@@ -76,4 +76,4 @@ def masked(
         dx, *rest = back(conventions.rows(dy)[saved.kept], saved.inner)
         return spread(dx, saved.kept, dy.shape), *rest
 
-    return {**plain, "forward_train": forward_train, "backward_train": backward_train}
+    return {"forward_train": forward_train, "backward_train": backward_train}

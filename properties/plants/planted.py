@@ -12,6 +12,7 @@ from reference import forms
 
 from ..model.contract import Array
 from .masked import Masking, as_none
+from .ranks import Sharing, in_parts
 from .textbook import Functions, Pieces, root_of_sum, sum_of_rows, two_pass_mean, two_pass_variance
 
 
@@ -321,6 +322,37 @@ def _padded_running_variance(pieces: Pieces, places: int) -> Pieces:
     return replace(pieces, running_variance=running_variance)
 
 
+def mean_of_the_ranks_means(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces whose mean is that of the ranks' means, however many values each has."""
+
+    def mean(x: Array) -> Any:
+        return np.mean([part.mean(axis=0, keepdims=True) for (part,) in in_parts(sizes, x)], axis=0)
+
+    return replace(pieces, mean=mean)
+
+
+def _sums_of_each_rank(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces whose dx takes the means of its own rank."""
+
+    def input_gradient(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
+        parts = in_parts(sizes, dy, x)
+        return np.concatenate([pieces.input_gradient(*p, gamma, mean, rstd) for p in parts])
+
+    return replace(pieces, input_gradient=input_gradient)
+
+
+def _parameters_of_the_first_rank(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces whose dgamma and dbeta are sums over the first rank that has values."""
+
+    def gamma_gradient(dy: Array, x: Array, mean: Array, rstd: Array) -> Any:
+        return pieces.gamma_gradient(*in_parts(sizes, dy, x)[0], mean, rstd)
+
+    def beta_gradient(dy: Array) -> Any:
+        return pieces.beta_gradient(*in_parts(sizes, dy)[0])
+
+    return replace(pieces, gamma_gradient=gamma_gradient, beta_gradient=beta_gradient)
+
+
 PLANTED: dict[str, Pieces] = {
     "mean_divides_by_n_minus_1": Pieces(mean=_over_n_minus_1),
     "mean_too_large": Pieces(mean=lambda x: two_pass_mean(x) * x.dtype.type(1.001)),
@@ -393,6 +425,10 @@ PLANTED: dict[str, Pieces] = {
     "double_backward_ignores_variance": Pieces(second_by_x=_second_without_variance),
     "merged_variance_is_mean_of_variances": Pieces(merge_statistics=_mean_of_variances),
     "merged_gradients_are_mean_of_means": Pieces(merge_gradients=_mean_of_means),
+    "ranks_normalize_by_themselves": Pieces(sharing=Sharing(apart=True)),
+    "mean_of_the_ranks_means": Pieces(sharing=Sharing(mean_of_the_ranks_means)),
+    "rank_gradient_sums_are_not_shared": Pieces(sharing=Sharing(_sums_of_each_rank)),
+    "first_ranks_parameter_gradients": Pieces(sharing=Sharing(_parameters_of_the_first_rank)),
     "padded_places_are_counted": Pieces(masking=Masking(pieces=over_all_places)),
     "running_variance_over_the_padded_size": Pieces(
         masking=Masking(pieces=_padded_running_variance)

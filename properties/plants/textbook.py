@@ -17,6 +17,7 @@ from reference import forms
 from ..model.contract import Array, Conventions, Target
 from .masked import Functions as Functions
 from .masked import Masking, masked
+from .ranks import Sharing, synchronised
 
 
 def two_pass_mean(x: Array) -> Array:
@@ -103,7 +104,7 @@ class Pieces:
     kept and backward_rstd say what the backward works on (None: the forward's rstd); where is a
     condition on x, in the caller's memory, and the pieces that are used when it holds; rewire
     changes the functions of the contract themselves; masking says what a mask does, None that none
-    is taken.
+    is taken; sharing, what ranks share of a batch.
     """
 
     mean: Callable[..., Array] = two_pass_mean
@@ -130,6 +131,7 @@ class Pieces:
     where: tuple[Callable[[Array], bool], Pieces] | None = None
     rewire: Callable[[Functions], Functions] = lambda functions: functions
     masking: Masking | None = None
+    sharing: Sharing = Sharing()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,14 @@ def implementation(
 
     conventions = replace(conventions, channel_axis=1, mask="", mask_ndim=conventions.mask_ndim)
     functions = make(pieces)
+    functions |= synchronised(pieces.sharing, pieces, make, conventions)
     offers = (
         frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
     )
     offers |= {"no affine", "no running statistics", "empty batch", "one value", "eps"}
     offers |= {"running statistics", "dgamma", "dbeta"}
     if pieces.masking is not None and conventions.statistics == "per_channel":
-        functions = masked(pieces.masking, pieces, make, conventions)
+        functions |= masked(pieces.masking, pieces, make, conventions)
         conventions = replace(conventions, mask="places", mask_ndim=conventions.ndim)
         offers |= {"mask", "masked gradients", "empty mask"}
     return Target(spec, functions, conventions, offers)

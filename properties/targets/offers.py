@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def probed(
         )
     conventions = Conventions(**{**known, "dtypes": known.get("dtypes", _installed_dtypes())})
     target = Target(spec, functions, conventions)
+    if "forward_train" not in functions:
+        return _alone(target, "dtypes" in known)
     first = _first_call(target, "dtypes" in known)
     refused: dict[str, str] = {}
     target = _axes(target, first, known)
@@ -71,6 +74,8 @@ def probed(
     if told.get("masked_by") or conventions.mask:
         target = _masks(target, told.get("masked_by", ""), dtypes[0], refused, broken)
         conventions = target.conventions
+    target = _on_ranks(target, dtypes[0], first[1])
+    conventions = target.conventions
     found: dict[str, Any] = averages or {}
     if "fixed_momentum" in told:
         found.pop("fixed_momentum", None)
@@ -89,6 +94,49 @@ def probed(
     return replace(
         target, conventions=replace(conventions, **{**found, **known, **_own(conventions)})
     )
+
+
+def _alone(target: Target, dtypes_stated: bool) -> Target:
+    """Return a target without forward_train: what merges, folds or synchronises by itself.
+
+    Raises:
+        TargetError: nothing goes through.
+    """
+    conventions = target.conventions
+    if not dtypes_stated:
+        conventions = replace(conventions, dtypes=("float32", "float64"))
+    target = replace(target, conventions=conventions)
+    refused: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    crashed: set[str] = set()
+    dtype, rank = conventions.dtypes[0], conventions.ndim[0]
+    found = set(_capabilities(target, dtype, rank, refused, broken, crashed))
+    if not found and not broken:
+        why = "; ".join(refused.values())
+        raise TargetError(f"target={target.spec}: the first plain call failed: {why}")
+    offers = {*conventions.dtypes, *(f"rank {r}" for r in conventions.ndim), "eps", *found}
+    target = replace(
+        target,
+        offers=frozenset(offers),
+        refused=refused,
+        broken=broken,
+        crashed=frozenset(crashed),
+    )
+    return _on_ranks(target, dtype, rank)
+
+
+def _on_ranks(target: Target, dtype: str, rank: int) -> Target:
+    """Return the target with the sizes that its ranks may have: the most that goes through."""
+    if "sync_forward_train" not in target.offers:
+        return target
+    x, state = _plain(target.conventions, dtype, rank)
+    sizes = {"any": (0, 3, 1), "unequal": (1, 3), "equal": (2, 2)}
+    for name, counts in sizes.items():
+        xs = np.split(x, np.cumsum(counts)[:-1])
+        call = partial(contract.sync_train, target, xs, *state, eps=_EPS, momentum=_MOMENTUM)
+        if _tried(call, name, {}):
+            return replace(target, conventions=replace(target.conventions, ranks=name))
+    return target
 
 
 _HALVES = ("float16", "bfloat16")
@@ -136,7 +184,7 @@ def _masks(
 
 
 def _own(conventions: Conventions) -> dict[str, Any]:
-    names = ("ndim", "dtypes", "mask", "mask_ndim")
+    names = ("ndim", "dtypes", "mask", "mask_ndim", "ranks")
     return {name: getattr(conventions, name) for name in names}
 
 
@@ -382,6 +430,11 @@ def _capabilities(
     def saved() -> Any:
         return train(x, gamma, beta, mean, var).saved
 
+    halves = [x[:2], x[2:]]
+
+    def on_ranks() -> Any:
+        return contract.sync_train(target, halves, gamma, beta, mean, var, **options).saved
+
     c, state = len(gamma), gamma.dtype
     weight = np.ones((c, 2), state)
     counts, shards = np.array([2, 3]), np.ones((2, c), state)
@@ -401,6 +454,8 @@ def _capabilities(
             target, "merge_gradients", counts, shards, shards
         ),
         "fold": lambda: contract.fold(target, weight, None, gamma, beta, mean, var, eps=_EPS),
+        "sync_forward_train": on_ranks,
+        "sync_backward_train": lambda: contract.sync_backward(target, halves, on_ranks(), gamma),
     }
     for name, attempt in attempts.items():
         if name not in target.functions:
@@ -417,6 +472,8 @@ def _capabilities(
                     refused[name] = "backward_train returns None for it: not checked"
                 else:
                     yield name
+    if "forward_train" not in target.functions:
+        return
     inputs: dict[str, Callable[[], Any]] = {
         "no affine": lambda: train(x, None, None, mean, var),
         "no running statistics": lambda: train(x, gamma, beta, None, None),

@@ -236,6 +236,7 @@ DOORS = {
         "CONVENTIONS", "BatchNormalization", "backward_eval", "backward_train",
         "double_backward_train", "fold", "forward_eval", "forward_train", "initial_state",
         "jvp_train", "merge_gradients", "merge_statistics", "per_activation",
+        "sync_backward_train", "sync_forward_train",
     },
     "properties.invariants": {"INVARIANTS", "Invariant"},
     "reference": set(),

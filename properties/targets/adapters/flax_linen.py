@@ -34,7 +34,7 @@ def layer(x: Any, gamma: Any, eps: Any, **options: Any) -> nn.BatchNorm:
 def train(x: Any, gamma: Any, beta: Any, *rest: Any, **options: Any) -> Any:
     """Return y and the new running statistics from (mean, var, eps, momentum), and from a mask."""
     mean, var, eps, momentum, *masks = rest
-    told = {"mask": mask[..., None] for mask in masks}
+    told = {"mask": masks[0][..., None]} if masks else {}
     norm = layer(x, gamma, eps, use_running_average=False, momentum=momentum, **options)
     held = variables(gamma, beta, mean, var)
     y, new = norm.apply(held, x, mutable=["batch_stats"], **told)

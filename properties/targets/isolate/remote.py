@@ -9,13 +9,14 @@ import os
 import struct
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...model.contract import (
+    ALONE,
     ARGUMENTS,
     FUNCTIONS,
     Array,
@@ -123,7 +124,7 @@ class Remote:
         for name in names:
             if name not in FUNCTIONS:
                 raise Undecodable(f"function {name[:40]!r}: expected those of the contract")
-        if "forward_train" not in names:
+        if not {"forward_train", *ALONE} & set(names):
             raise TargetError(f"target={self.spec}: it has no forward_train")
         self.functions: dict[str, Callable[..., Any]] = {n: partial(self.call, n) for n in names}
         try:
@@ -160,7 +161,7 @@ class Remote:
         if any(isinstance(a, _Saved) and a.process is not process for a in args):
             raise Misbehaved(f"{name}: what its forward saved is gone with the process that had it")
         self.calls += 1
-        arrays = [a for a in (*args, *options.values()) if isinstance(a, np.ndarray)]
+        arrays = list(_arrays((*args, *options.values())))
         block = lay(arrays) if self.placed else Block(b"", [])
         faults: list[str] = []
         try:
@@ -310,10 +311,18 @@ class Remote:
         where = settle(block, self.arena.read(start, len(block.data)))
         if not where:
             return []
-        names = [n for n, a in zip(ARGUMENTS[name], args, strict=False) if a is not None]
-        names = [n for n in names if n != "saved"][: len(arrays)]
-        names += [n for n, a in options.items() if isinstance(a, np.ndarray)]
+        given = {**dict(zip(ARGUMENTS[name], args, strict=False)), **options}
+        names = [n for n, a in given.items() for _ in _arrays([a])]
         return [f"wrote {where.format(*names)}"]
+
+
+def _arrays(values: Iterable[Any]) -> Iterator[Array]:
+    """Yield the arrays among values, those in lists too."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _arrays(value)
 
 
 def isolated(spec: str, limits: Limits) -> Remote:

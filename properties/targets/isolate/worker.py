@@ -21,7 +21,11 @@ from .arena import Arena, aligned
 from .protocol import VERSION, Held, Opaque, Reader, Undecodable
 from .watch import Watch
 
-_SAVED = {"forward_train": 4, "forward_eval": 2}  # how many results; the last is what is saved
+_SAVED = {
+    "forward_train": 4,
+    "forward_eval": 2,
+    "sync_forward_train": 4,
+}  # how many results; the last is what is saved
 
 
 def main(options: dict[str, Any]) -> None:
@@ -204,6 +208,8 @@ class _Server:
         body = bytearray(b"R")
         if isinstance(result, (tuple, list)):
             parts = list(result)
+            if name.startswith("sync_") and parts and isinstance(parts[0], (tuple, list)):
+                parts[0] = [_plain(part) for part in parts[0]]  # one per rank
             if len(parts) == _SAVED.get(name):
                 self.forwards += 1
                 self.saved[self.forwards] = parts[-1]
@@ -265,6 +271,8 @@ def _plain(value: Any) -> Any:
     if type(value) is np.ndarray and value.dtype in protocol.SENT:
         return value
     if value is None or type(value) in (bool, float, str):
+        return value
+    if type(value) is list and any(isinstance(part, np.ndarray) for part in value):
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else Opaque(repr(value), "too large")
