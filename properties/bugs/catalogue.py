@@ -20,6 +20,7 @@ from .wrong_formula import WRONG_FORMULA
 from .wrong_layout import WRONG_LAYOUT
 from .wrong_masks import WRONG_MASKS
 from .wrong_precision import WRONG_PRECISION
+from .wrong_ranks import WRONG_RANKS
 from .wrong_sharing import WRONG_SHARING
 from .wrong_state import WRONG_STATE
 
@@ -40,6 +41,7 @@ BODIES: dict[str, Pieces] = {
     **WRONG_BACKWARD,
     **WRONG_SHARING,
     **WRONG_MASKS,
+    **WRONG_RANKS,
 }
 
 KNOWN: dict[str, tuple[str, Conventions]] = {

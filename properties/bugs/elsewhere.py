@@ -237,6 +237,13 @@ _FOUND = (
         "zero_padding_is_counted",
         TORCH,
     ),
+    Mutant(
+        "nnabla-sync-sums-twice",
+        "sony/nnabla#1120 https://github.com/sony/nnabla/pull/1120",
+        "dgamma and dbeta of all ranks are added up again: times the number of ranks",
+        "parameter_gradients_are_added_up_twice",
+        SEED,
+    ),
 )
 ELSEWHERE: dict[str, Mutant] = {mutant.name: mutant for mutant in _FOUND}
 

@@ -11,13 +11,13 @@ from ..model.verdict import judge
 from .entries import Calls, recorded
 from .expected import with_expected
 
-UNHELD = {"mask", "empty mask"}
+UNHELD = {"mask", "empty mask", "sync_forward_train", "sync_backward_train"}
 
 
 def calls_of(target: Target, invariant: Invariant, case: Case) -> Calls:
     """Return the calls that an invariant makes on a case.
 
-    None where only a machine drives it, or where they have what no entry holds: a mask.
+    None where only a machine drives it, or where they have what no entry holds: a mask, or ranks.
     """
     if invariant.inputs == "sequence" or UNHELD & set(invariant.needs):
         return []

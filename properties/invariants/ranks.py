@@ -41,7 +41,7 @@ def ranks_give_the_output_of_the_whole_batch(target: Target, case: Case) -> Iter
     yield agrees("y of all ranks", held.whole, got, wanted)
 
 
-@invariant("mean_of_the_ranks_means", "sync_forward_train", inputs="tracked", alone=True)
+@invariant("statistics_of_ranks_are_averaged", "sync_forward_train", inputs="tracked", alone=True)
 def ranks_average_in_the_statistics_of_the_whole_batch(
     target: Target, case: Case
 ) -> Iterable[Claim]:

@@ -473,6 +473,7 @@ def _of_ranks(target: Target, arrays: Sequence[Array]) -> list[Array]:
 
 def _whole(target: Target, name: str, what: str, found: Any, like: Sequence[Array]) -> Array:
     """Return the ranks' results, one behind the other."""
+    found = list(found) if isinstance(found, np.ndarray) and found.ndim else found
     if not isinstance(found, (list, tuple)) or len(found) != len(like):
         raise Misbehaved(f"{name} returned {what} of {_many(found)}: expected {len(like)} arrays")
     arrays = [

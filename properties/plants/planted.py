@@ -322,13 +322,20 @@ def _padded_running_variance(pieces: Pieces, places: int) -> Pieces:
     return replace(pieces, running_variance=running_variance)
 
 
-def mean_of_the_ranks_means(pieces: Pieces, sizes: list[int]) -> Pieces:
-    """Return pieces whose mean is that of the ranks' means, however many values each has."""
+def _averaged_statistics(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces that average the ranks' own means and variances, however many values each has.
 
-    def mean(x: Array) -> Any:
-        return np.mean([part.mean(axis=0, keepdims=True) for (part,) in in_parts(sizes, x)], axis=0)
+    Of equal ranks the mean is right, and the variance lacks that of the means.
+    """
 
-    return replace(pieces, mean=mean)
+    def averaged(statistic: Callable[..., Any], x: Array) -> Any:
+        return np.mean([statistic(part) for (part,) in in_parts(sizes, x)], axis=0)
+
+    return replace(
+        pieces,
+        mean=lambda x: averaged(two_pass_mean, x),
+        variance=lambda x, mean: averaged(lambda p: two_pass_variance(p, two_pass_mean(p)), x),
+    )
 
 
 def _sums_of_each_rank(pieces: Pieces, sizes: list[int]) -> Pieces:
@@ -426,7 +433,7 @@ PLANTED: dict[str, Pieces] = {
     "merged_variance_is_mean_of_variances": Pieces(merge_statistics=_mean_of_variances),
     "merged_gradients_are_mean_of_means": Pieces(merge_gradients=_mean_of_means),
     "ranks_normalize_by_themselves": Pieces(sharing=Sharing(apart=True)),
-    "mean_of_the_ranks_means": Pieces(sharing=Sharing(mean_of_the_ranks_means)),
+    "statistics_of_ranks_are_averaged": Pieces(sharing=Sharing(_averaged_statistics)),
     "rank_gradient_sums_are_not_shared": Pieces(sharing=Sharing(_sums_of_each_rank)),
     "first_ranks_parameter_gradients": Pieces(sharing=Sharing(_parameters_of_the_first_rank)),
     "padded_places_are_counted": Pieces(masking=Masking(pieces=over_all_places)),

@@ -11,11 +11,13 @@ import numpy as np
 
 from ..engine.strategies import LARGE, offered_dtypes, offered_ranks
 from ..invariants.masks import masked_dy, masked_training
+from ..invariants.ranks import trained_on_ranks
 from ..model import contract, masks
 from ..model.cases import Case, Recipe, build
 from ..model.contract import Array, Died, Misbehaved, Target
 from ..model.expected import rows
 from ..model.layouts import arrange
+from ..model.ranks import ranked
 
 ORDINARY = 20
 Results = dict[str, Array]
@@ -137,6 +139,10 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
     ),
     "large": ("", _large),
     "masked": ("mask", lambda t: [_masked(t, k) for k in range(8)]),
+    "on ranks": (
+        "sync_forward_train",
+        lambda t: [batch(t, k, option=k, n=7 + k) for k in range(12)],
+    ),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),
 }
@@ -179,6 +185,10 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
     saved = None
     if kind == "masked":
         return _masked_results(target, case)
+    if kind == "on ranks":
+        return _results_on_ranks(target, case)
+    if "forward_train" not in offers:
+        return _more_results(target, case, None)
     with _noted(found, "forward_train"):
         trained = contract.train(
             target,
@@ -216,12 +226,35 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
                     found |= {
                         f"{k} in inference": getattr(back, k) for k in ("dx", "dgamma", "dbeta")
                     }
-    if kind in ("ordinary", "without running statistics", "narrow"):
-        for name, more in _MORE.items():
-            if name in offers and gamma is not None and "y" in found:
-                with _noted(found, name):
-                    values = list(more(target, case, saved))
-                    found |= {f"{name} {k}": value for k, value in enumerate(values)}
+    if kind in ("ordinary", "without running statistics", "narrow") and "y" in found:
+        found |= _more_results(target, case, saved)
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _more_results(target: Target, case: Case, saved: Any) -> Results:
+    """Return the results of the functions that are optional."""
+    found: dict[str, Any] = {}
+    for name, more in _MORE.items():
+        if name in target.offers and case.gamma is not None:
+            with _noted(found, name):
+                values = list(more(target, case, saved))
+                found |= {f"{name} {k}": value for k, value in enumerate(values)}
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _results_on_ranks(target: Target, case: Case) -> Results:
+    """Return the results on several ranks, those of x's shape put together."""
+    held = ranked(case)
+    found: dict[str, Any] = {}
+    with _noted(found, "sync_forward_train"):
+        result = trained_on_ranks(target, held)
+        found |= {"y": result.y, "running_mean": result.running_mean}
+        found |= {"running_var": result.running_var}
+        if "sync_backward_train" in target.offers:
+            with _noted(found, "sync_backward_train"):
+                dys = held.parts(held.whole.dy)
+                back = contract.sync_backward(target, dys, result.saved, case.gamma)
+                found |= {"dx": back.dx, "dgamma": back.dgamma, "dbeta": back.dbeta}
     return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
 
 

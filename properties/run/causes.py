@@ -19,6 +19,7 @@ from reference import forms
 
 from ..bugs.elsewhere import BODIES
 from ..bugs.wrong_masks import UNREPORTED
+from ..bugs.wrong_ranks import AS_LAYERS
 from ..model.contract import Array
 from ..plants.planted import PLANTED
 from ..plants.textbook import Functions, Pieces, folded, root_of_sum
@@ -179,7 +180,7 @@ LAST_AXIS = ("channels_last_refused_in_rank_2", "channels_last_ignored_in_rank_5
 @cache
 def known() -> Named:
     """Return the wrong batch norms that have a sentence; of one name the catalogue's counts."""
-    everything = {**PLANTED, **BODIES, **UNREPORTED, **EXTRA}
+    everything = {**PLANTED, **BODIES, **UNREPORTED, **AS_LAYERS, **EXTRA}
     return {name: everything[name] for name in SENTENCES}
 
 

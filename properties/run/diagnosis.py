@@ -78,7 +78,8 @@ def causes(target: Target) -> list[Cause]:
     """Return the causes that reproduce the target, alternatives; none where it cannot be told."""
     try:
         ordinary = _seen(target, "ordinary")
-        if not ordinary.cases or all("y" not in got for got in ordinary.got):
+        by_itself = "forward_train" not in target.offers
+        if not ordinary.cases or not (by_itself or any("y" in got for got in ordinary.got)):
             return []
         if wrong := ordinary.wrong():
             return _of_formulas(ordinary, wrong)
@@ -111,6 +112,8 @@ def _of_formulas(ordinary: _Seen, wrong: set[str]) -> list[Cause]:
             touching.add(name)
     if found:
         return _told_apart(_distinct(found), ordinary)
+    if "forward_train" not in ordinary.target.offers:
+        return []
     resolution = _RESOLUTION[ordinary.cases[0].recipe.dtype]
     given = ordinary.cases, ordinary.got
     if (fit := fitted(*given, wrong, resolution)) is not None:

@@ -86,6 +86,8 @@ def heading(target: Target, seed: int) -> str:
 
 
 def _state(c: Conventions, target: Target) -> str:
+    if "forward_train" not in target.functions:
+        return f"no forward_train; {', '.join(target.functions)}"
     if "running statistics" not in target.offers:
         return "no running statistics"
     if c.fixed_momentum is not None:

@@ -39,6 +39,7 @@ def probed(
 ) -> Target:
     """Return the target that these functions make, with its conventions and what it offers."""
     stated, told = told_by_adapter(stated)
+    functions = on_one_rank(functions)
     how = told.get("eps", "")
     remarks = [told["remark"]] if "remark" in told else []
     known = stated_conventions(stated, spec)
@@ -97,7 +98,7 @@ def probed(
 
 
 def _alone(target: Target, dtypes_stated: bool) -> Target:
-    """Return a target without forward_train: what merges, folds or synchronises by itself.
+    """Return a target without forward_train: what merges or folds by itself.
 
     Raises:
         TargetError: nothing goes through.
@@ -122,12 +123,31 @@ def _alone(target: Target, dtypes_stated: bool) -> Target:
         broken=broken,
         crashed=frozenset(crashed),
     )
-    return _on_ranks(target, dtype, rank)
+    return target
+
+
+def on_one_rank(functions: Mapping[str, Callable[..., Any]]) -> Mapping[str, Callable[..., Any]]:
+    """Return the functions; of synchronised ones alone, with forward and backward on one rank."""
+    if "forward_train" in functions or "sync_forward_train" not in functions:
+        return functions
+
+    def forward_train(x: Array, *state: Any, **options: Any) -> Any:
+        ys, *rest = functions["sync_forward_train"]([x], *state, **options)
+        return ys[0], *rest
+
+    def backward_train(dy: Array, saved: Any) -> Any:
+        dxs, *rest = functions["sync_backward_train"]([dy], saved)
+        return dxs[0], *rest
+
+    more: dict[str, Callable[..., Any]] = {"forward_train": forward_train}
+    if "sync_backward_train" in functions:
+        more["backward_train"] = backward_train
+    return {**more, **functions}
 
 
 def _on_ranks(target: Target, dtype: str, rank: int) -> Target:
     """Return the target with the sizes that its ranks may have: the most that goes through."""
-    if "sync_forward_train" not in target.offers:
+    if "sync_forward_train" not in target.offers or target.conventions.ranks != "any":  # stated
         return target
     x, state = _plain(target.conventions, dtype, rank)
     sizes = {"any": (0, 3, 1), "unequal": (1, 3), "equal": (2, 2)}

@@ -208,13 +208,12 @@ class _Server:
         body = bytearray(b"R")
         if isinstance(result, (tuple, list)):
             parts = list(result)
-            if name.startswith("sync_") and parts and isinstance(parts[0], (tuple, list)):
-                parts[0] = [_plain(part) for part in parts[0]]  # one per rank
+            sent = _of_ranks if name.startswith("sync_") else _plain
             if len(parts) == _SAVED.get(name):
                 self.forwards += 1
                 self.saved[self.forwards] = parts[-1]
-                return body, [*(_plain(part) for part in parts[:-1]), Held(self.forwards)]
-            return body, [_plain(part) for part in parts]
+                return body, [*(sent(part) for part in parts[:-1]), Held(self.forwards)]
+            return body, [sent(part) for part in parts]
         return body, _plain(result)
 
     def _reply(
@@ -266,13 +265,16 @@ def _text(value: Any) -> str:
         return "(no text)"
 
 
+def _of_ranks(value: Any) -> Any:
+    """Return a result that may be a list, of one array per rank, likewise."""
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else _plain(value)
+
+
 def _plain(value: Any) -> Any:
     """Return a result as a message can carry it."""
     if type(value) is np.ndarray and value.dtype in protocol.SENT:
         return value
     if value is None or type(value) in (bool, float, str):
-        return value
-    if type(value) is list and any(isinstance(part, np.ndarray) for part in value):
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else Opaque(repr(value), "too large")
