@@ -141,7 +141,7 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
     "masked": ("mask", lambda t: [_masked(t, k) for k in range(8)]),
     "on ranks": (
         "sync_forward_train",
-        lambda t: [batch(t, k, option=k, n=7 + k) for k in range(12)],
+        lambda t: [batch(t, k, option=k, n=3 + k % 9) for k in range(16)],
     ),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,6 @@ from properties.model.cases import Recipe, build
 from properties.model.contract import Conventions, Misbehaved, Target, TargetError, sync_train
 from properties.model.ranks import Ranked, ranked
 from properties.targets.open import loaded, open_target
-
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")  # for flax:sync
 
 Save = Callable[..., Path]
 Run = Callable[..., Any]
@@ -228,7 +224,7 @@ def test_what_merges_and_cannot_be_called_is_one_line(saved: Save) -> None:
         loaded(str(path))
 
 
-# --- the built-in and a framework ----------------------------------------------------------------
+# --- the built-in --------------------------------------------------------------------------------
 
 
 def test_the_built_in_on_one_rank_is_the_built_in() -> None:
@@ -269,17 +265,3 @@ def test_a_rank_that_is_missing_in_the_backward_is_one_line() -> None:
     *_, saved = bn.sync_forward_train([x, x], row, row, row, row, eps=1.0, momentum=0.5)
     with pytest.raises(ValueError, match=r"len\(dys\)=1: expected 2, as many as xs"):
         bn.sync_backward_train([x], saved)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_flax_over_an_axis_is_the_whole_batch() -> None:
-    """flax:sync has the functions on equal ranks, and they agree where its variance is good."""
-    pytest.importorskip("flax")
-    target = loaded("flax:sync")
-    assert target.conventions.ranks == "equal"
-    recipe = Recipe("unit_scale", 8, 3, (2,), "float64", bits=10, gamma="ordinary", option=2)
-    case = build(recipe, replace(target.conventions, dtypes=("float64",)))
-    from properties.model.verdict import judge
-
-    for name in OF_RANKS:
-        assert judge(INVARIANTS[name].check(target, case)).failure is None, name
