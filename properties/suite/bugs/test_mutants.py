@@ -12,14 +12,12 @@ from properties.bugs.by_name import named
 from properties.bugs.catalogue import BODIES, KNOWN, NOT_RUNNABLE, TORCH, built, known_bugs
 from properties.bugs.controls import controls
 from properties.bugs.elsewhere import ELSEWHERE, all_mutants
-from properties.bugs.wrong_masks import UNREPORTED
 from properties.bugs.wrong_precision import to_bfloat16
-from properties.bugs.wrong_ranks import AS_LAYERS
 from properties.engine.exercise import run_invariant
 from properties.invariants import INVARIANTS
 from properties.kills.matrix import subjects, twins
 from properties.model.contract import Target, TargetError
-from properties.run.causes import SENTENCES
+from properties.run.causes import OF_MASKS_AND_RANKS, SENTENCES
 from properties.run.diagnosis import causes
 from properties.targets.load import load
 from properties.targets.open import loaded
@@ -103,13 +101,10 @@ def test_a_bug_of_masks_or_ranks_dies_by_its_invariant(name: str) -> None:
     assert cause.names == (all_mutants()[name].body,)
 
 
-UNNAMED = {**UNREPORTED, **AS_LAYERS}
-
-
-@pytest.mark.parametrize("name", UNNAMED)
+@pytest.mark.parametrize("name", OF_MASKS_AND_RANKS)
 def test_what_nobody_reported_is_told_by_its_name(name: str) -> None:
     """Each further error of masks and ranks is caught, and its sentence is what a run would say."""
-    target = built(name, UNNAMED[name], TORCH)
+    target = built(name, OF_MASKS_AND_RANKS[name], TORCH)
     own = [i for i in INVARIANTS.values() if {"mask", "sync_forward_train"} & set(i.needs)]
     own += [INVARIANTS["ranks_give_the_input_gradient_of_the_whole_batch"]]
     own += [INVARIANTS["ranks_add_up_the_parameter_gradients"]]
