@@ -322,6 +322,12 @@ def _padded_running_variance(pieces: Pieces, places: int) -> Pieces:
     return replace(pieces, running_variance=running_variance)
 
 
+def _nan_of_nothing(pieces: Pieces, places: int) -> Pieces:
+    """Return pieces whose running variance is NaN where nothing is kept."""
+    wrong = _around("forward_train", _nan_when(lambda x: x.size == 0))
+    return replace(pieces, rewire=wrong.rewire)
+
+
 def _averaged_statistics(pieces: Pieces, sizes: list[int]) -> Pieces:
     """Return pieces that average the ranks' own means and variances, however many values each has.
 
@@ -441,9 +447,7 @@ PLANTED: dict[str, Pieces] = {
         masking=Masking(pieces=_padded_running_variance)
     ),
     "mask_in_forward_only": Pieces(masking=Masking(backward=as_none)),
-    "empty_mask_gives_nan": replace(
-        _around("forward_train", _nan_when(lambda x: x.size == 0)), masking=Masking()
-    ),
+    "empty_mask_gives_nan": Pieces(masking=Masking(pieces=_nan_of_nothing)),
 }
 
 __all__ = ["PLANTED", "over_all_places"]
