@@ -72,7 +72,7 @@ def probed(
     else:
         offers |= {"running statistics"}
     target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
-    if told.get("masked_by") or conventions.mask:
+    if known.get("mask", told.get("masked_by")):
         target = _masks(target, told.get("masked_by", ""), dtypes[0], refused, broken)
         conventions = target.conventions
     target = _on_ranks(target, dtypes[0], first[1])

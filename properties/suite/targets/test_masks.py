@@ -19,6 +19,7 @@ from properties.model.cases import Recipe, build
 from properties.model.contract import Conventions, Target, TargetError
 from properties.plants.masked import Masking, as_none
 from properties.plants.textbook import Pieces, implementation
+from properties.targets.isolate import protocol
 from properties.targets.open import loaded, open_target
 
 Save = Callable[..., Path]
@@ -192,6 +193,25 @@ def test_a_stated_form_is_taken_and_a_wrong_one_told(saved: Save) -> None:
     assert (target.conventions.mask, target.conventions.mask_ndim) == ("broadcast", (4,))
     with pytest.raises(TargetError, match=r"CONVENTIONS\['mask'\]='rows' .* expected '', 'places'"):
         loaded(str(saved(stated.replace("broadcast", "rows") + weighted("broadcast"), "b.py")))
+
+
+def test_a_parameter_that_is_something_else_is_left_alone(saved: Save) -> None:
+    """CONVENTIONS["mask"] = "" says that what is called mask is none: it is not passed."""
+    text = "CONVENTIONS = {'mask': ''}\n" + weighted("places")
+    check = "    assert mask is None, 'it was passed'\n    axes, shape"
+    target = loaded(str(saved(text.replace("    axes, shape", check, 1))))
+    assert "mask" not in target.offers and "mask" not in target.refused
+
+
+def test_a_mask_is_a_byte_per_place_in_a_message() -> None:
+    """A program gets bool as |b1, in lists of arrays as by itself, and both come back the same."""
+    mask = np.array([[True, False, True]])
+    out = bytearray()
+    protocol.put(out, [mask, mask.T], protocol.put_inline)
+    assert bytes(out).count(b"|b1") == 2 and b"\x01\x00\x01" in out
+    one, two = protocol.Reader(bytes(out)).value()
+    assert one.dtype == two.dtype == bool
+    assert np.array_equal(one, mask) and np.array_equal(two, mask.T)
 
 
 def test_a_mask_travels_to_a_process_of_its_own(saved: Save) -> None:
