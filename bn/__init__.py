@@ -12,6 +12,8 @@ from .second_order import jvp_train as jvp_train
 from .statistics import initial_state as initial_state
 from .statistics import merge_gradients as merge_gradients
 from .statistics import merge_statistics as merge_statistics
+from .synchronised import sync_backward_train as sync_backward_train
+from .synchronised import sync_forward_train as sync_forward_train
 
 CONVENTIONS = {
     "momentum": "keep",

@@ -60,13 +60,27 @@ def check_size(name: str, array: Array, size: int, expected: str) -> None:
 
 
 def check_like(name: str, value: Any, shape: tuple[int, ...], x: Array) -> Array:
-    """Return an array like the forward's x, seen as x was."""
+    """Return an array like the forward's x."""
     array = check_array(name, value)
     if array.shape != shape:
         expected = f"{shape}, the shape of x in the forward that returned saved"
         refuse(ValueError, f"{name}.shape={array.shape}", expected, "pass that forward's saved")
     check_size(name, array, x.dtype.itemsize, "the dtype of x")
-    return array.reshape(x.shape)
+    return array
+
+
+def check_mask(mask: Any, shape: tuple[int, ...], per_activation: bool) -> NDArray[np.bool_]:
+    """Return which places count of x of this shape, (n, s)."""
+    if per_activation:
+        refuse(ValueError, "per_activation=True", "no mask", "leave the mask out")
+    places = (shape[0], *shape[2:])
+    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != places:
+        given = (
+            f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        )
+        expected = f"bool {places}, x without its channels"
+        refuse(ValueError, f"mask={given}", expected, "pass True where x counts")
+    return mask.reshape(shape[0], -1).copy()
 
 
 def check_vector(name: str, value: Any, x: Array) -> Array | None:
@@ -159,6 +173,23 @@ def check_shards(counts: Any, **arrays: Any) -> tuple[NDArray[np.integer[Any]], 
             refuse(ValueError, f"{name}.shape={array.shape}", expected, "stack one row per shard")
         check_size(name, array, like.dtype.itemsize, f"the dtype of {first}")
     return counts, list(checked.values())
+
+
+def check_ranks(name: str, parts: Any, count: int | None = None) -> None:
+    """Check arrays, one per rank, that are alike but for their first axis."""
+    if not isinstance(parts, Sequence) or not parts:
+        given, fix = f"{name}={type(parts).__name__}", "pass a list of arrays"
+        refuse(TypeError, given, "a list of one array per rank, at least one", fix)
+    if count is not None and len(parts) != count:
+        refuse(
+            ValueError, f"len({name})={len(parts)}", f"{count}, as many as xs", "pass all ranks'"
+        )
+    arrays = [check_array(f"{name}[{k}]", part) for k, part in enumerate(parts)]
+    for k, array in enumerate(arrays):
+        if array.shape[1:] != arrays[0].shape[1:]:
+            expected = f"(n, {', '.join(map(str, arrays[0].shape[1:]))}) as {name}[0]"
+            refuse(ValueError, f"{name}[{k}].shape={array.shape}", expected, "cut axis 0 alone")
+        check_size(f"{name}[{k}]", array, arrays[0].dtype.itemsize, f"as {name}[0]")
 
 
 def check_state(state: Mapping[str, Any], names: Sequence[str]) -> dict[str, Array]:

@@ -1,17 +1,20 @@
 """Batch normalization in training and in inference, forward and backward, as plain functions.
 
 x (n, c, *spatial) is seen as (n, c, s), statistics being over the n * s values of a channel, or
-per activation as (n, c * s, 1). Equation numbers are those of reference/derivation.md.
+per activation as (n, c * s, 1); what a mask keeps of it as (m, c, 1). Equation numbers are those of
+reference/derivation.md.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arguments import (
     check_batch,
     check_like,
+    check_mask,
     check_number,
     check_running,
     check_saved,
@@ -26,6 +29,8 @@ from .statistics import (
     working_dtype,
 )
 
+Mask = NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -33,7 +38,8 @@ class Saved:
 
     training: bool
     shape: tuple[int, ...]
-    x: Array  # (n, c, s)
+    kept: Mask | None  # (n, s), what a mask keeps
+    x: Array  # (n, c, s), or (m, c, 1) of what is kept
     gamma: Float64  # (c,), 1 for None
     gamma_dtype: DType | None
     beta_dtype: DType | None
@@ -50,6 +56,7 @@ def forward_train(
     *,
     eps: float,
     momentum: float,
+    mask: Mask | None = None,
     per_activation: bool = False,
 ) -> tuple[Array, Array | None, Array | None, Saved]:
     """Normalize a batch with its own statistics.
@@ -69,6 +76,8 @@ def forward_train(
         eps: finite, >= 0; where var + eps = 0, y = beta.
         momentum: share of the old running statistics that is kept, 0 to 1; at 1 they are copied
             to the bit, at 0 the batch's replace them.
+        mask: (n, *spatial) of bool, True where x counts; None for all of it. The results are then
+            those of the batch without the other places, where y and dx are 0; not per activation.
     Returns:
         y: like x, in C order and native byte order; the new running statistics, new arrays or
         None; saved, for backward_train, jvp_train and double_backward_train.
@@ -77,12 +86,14 @@ def forward_train(
     Source: Ioffe and Szegedy (2015), Batch Normalization, arXiv:1502.03167, algorithm 1.
     """
     rows, shape = channel_rows(x, per_activation)
+    kept = None if mask is None else check_mask(mask, shape, per_activation)
+    rows = gathered(rows, kept)
     gamma, beta = check_vector("gamma", gamma, rows), check_vector("beta", beta, rows)
     running = check_running(running_mean, running_var, rows)
     eps, momentum = check_number("eps", eps), check_number("momentum", momentum, 1.0)
     with np.errstate(all="ignore"):
         batch = batch_statistics(rows, summing_dtype(rows))
-        saved = save(True, shape, rows, gamma, beta, batch, eps)
+        saved = save(True, shape, kept, rows, gamma, beta, batch, eps)
         y = normalize(saved, beta, summing_dtype(rows))
         new = (None, None) if running is None else move_running(*running, batch, momentum)
     return y, *new, saved
@@ -112,7 +123,7 @@ def forward_eval(
     running = check_running(running_mean, running_var, rows, needed=True)
     eps = check_number("eps", eps)
     with np.errstate(all="ignore"):
-        saved = save(False, shape, rows, gamma, beta, running_statistics(*running), eps)
+        saved = save(False, shape, None, rows, gamma, beta, running_statistics(*running), eps)
         return normalize(saved, beta, working_dtype(rows.dtype)), saved
 
 
@@ -133,15 +144,12 @@ def backward_train(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array 
     Source: Ioffe and Szegedy (2015), arXiv:1502.03167, section 3, solved for dx.
     """
     check_saved(saved, Saved, training=True)
-    dy = check_like("dy", dy, saved.shape, saved.x)
+    dy = seen_as_x("dy", dy, saved)
     with np.errstate(all="ignore"):
         sums = gradient_sums(dy, saved)
         dgamma, dbeta = parameter_gradients(sums, saved)
         sums /= saved.statistics.n
-        scale = saved.gamma * saved.rstd  # (c,)
-        terms = [Term(dy, None, sums[0], scale), xhat_term(saved, -scale * sums[1])]
-        dx = combine(terms, None, like_x(saved), summing_dtype(dy))  # (15)
-        return dx.reshape(saved.shape), dgamma, dbeta
+        return input_gradient(dy, sums, saved), dgamma, dbeta
 
 
 def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
@@ -156,7 +164,7 @@ def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array |
     Raises: TypeError, ValueError: dy of another kind, shape or dtype; saved of another function.
     """
     check_saved(saved, Saved, training=False)
-    dy = check_like("dy", dy, saved.shape, saved.x)
+    dy = seen_as_x("dy", dy, saved)
     with np.errstate(all="ignore"):
         sums = gradient_sums(dy, saved)
         terms = [Term(dy, None, None, saved.gamma * saved.rstd)]
@@ -171,6 +179,29 @@ def channel_rows(x: Array, per_activation: bool) -> tuple[Array, tuple[int, ...]
     return x.reshape((n, c * s, 1) if per_activation else (n, c, s)), x.shape
 
 
+def gathered(rows: Array, kept: Mask | None) -> Array:
+    """Return what is kept of (n, c, s) as (m, c, 1); all of it, as it is, without a mask."""
+    return rows if kept is None else rows.transpose(0, 2, 1)[kept][..., None]
+
+
+def seen_as_x(name: str, value: Array, saved: Saved) -> Array:
+    """Check an array like the forward's x, and see it as x was."""
+    array = check_like(name, value, saved.shape, saved.x)
+    if saved.kept is None:
+        return array.reshape(saved.x.shape)
+    return gathered(array.reshape(*saved.shape[:2], -1), saved.kept)
+
+
+def spread(rows: Array, saved: Saved) -> Array:
+    """Return a result in the shape of x, 0 where a mask keeps nothing."""
+    if saved.kept is None:
+        return rows.reshape(saved.shape)
+    n, s = saved.kept.shape
+    whole = np.zeros((n, s, rows.shape[1]), rows.dtype)
+    whole[saved.kept] = rows[..., 0]
+    return np.ascontiguousarray(whole.transpose(0, 2, 1)).reshape(saved.shape)
+
+
 def summing_dtype(x: Array) -> DType:
     """Return float64 for float64 and for small batches, which it does not slow; else float32."""
     return FLOAT64 if x.size <= SMALL else working_dtype(x.dtype)
@@ -179,6 +210,7 @@ def summing_dtype(x: Array) -> DType:
 def save(
     training: bool,
     shape: tuple[int, ...],
+    kept: Mask | None,
     x: Array,
     gamma: Array | None,
     beta: Array | None,
@@ -188,7 +220,9 @@ def save(
     """Keep x and copies of the rest."""
     scale = np.ones(x.shape[1]) if gamma is None else np.array(gamma, np.float64)
     kinds = [None if v is None else v.dtype.newbyteorder("=") for v in (gamma, beta)]
-    return Saved(training, shape, x, scale, kinds[0], kinds[1], statistics, statistics.rstd(eps))
+    return Saved(
+        training, shape, kept, x, scale, kinds[0], kinds[1], statistics, statistics.rstd(eps)
+    )
 
 
 def xhat_term(saved: Saved, scale: Float64) -> Term:
@@ -205,7 +239,7 @@ def normalize(saved: Saved, beta: Array | None, dtype: DType) -> Array:
     """Return y = gamma * xhat + beta, (6)."""
     constant = None if beta is None else beta.astype(np.float64)
     y = combine([xhat_term(saved, saved.gamma)], constant, like_x(saved), dtype)  # (6), (16)
-    return y.reshape(saved.shape)
+    return spread(y, saved)
 
 
 def gradient_sums(dy: Array, saved: Saved) -> Float64:
@@ -220,6 +254,13 @@ def gradient_sums(dy: Array, saved: Saved) -> Float64:
     sums[1] -= rest * sums[0]
     sums[1] *= saved.rstd  # (c,) (9)
     return sums
+
+
+def input_gradient(dy: Array, means: Float64, saved: Saved) -> Array:
+    """Return dx, like x, from the means of dy and of dy * xhat (2, c), (15)."""
+    scale = saved.gamma * saved.rstd  # (c,)
+    terms = [Term(dy, None, means[0], scale), xhat_term(saved, -scale * means[1])]
+    return spread(combine(terms, None, like_x(saved), summing_dtype(dy)), saved)  # (15)
 
 
 def parameter_gradients(sums: Float64, saved: Saved) -> tuple[Array | None, Array | None]:

@@ -2,9 +2,17 @@
 
 import numpy as np
 
-from .arguments import check_like, check_saved, check_vector
+from .arguments import check_saved, check_vector
 from .blocks import Array, Term, combine, paired_sums
-from .functional import Saved, gradient_sums, like_x, summing_dtype, xhat_term
+from .functional import (
+    Saved,
+    gradient_sums,
+    like_x,
+    seen_as_x,
+    spread,
+    summing_dtype,
+    xhat_term,
+)
 from .statistics import batch_statistics
 
 
@@ -37,14 +45,14 @@ def along(
         by_xhat = np.zeros_like(scale) if tgamma is None else tgamma.astype(np.float64)
         terms = []
         if tx is not None:
-            tx = check_like(f"{prefix}x", tx, saved.shape, saved.x)
+            tx = seen_as_x(f"{prefix}x", tx, saved)
             sum_tx, sum_tx_xhat = gradient_sums(tx, saved)  # (c,) each
             terms.append(Term(tx, None, sum_tx / n, scale))
             by_xhat = by_xhat - scale * sum_tx_xhat / n
         terms.append(xhat_term(saved, by_xhat))
         constant = None if tbeta is None else tbeta.astype(np.float64)
         ty = combine(terms, constant, like_x(saved), summing_dtype(saved.x))  # (21) (22)
-    return ty.reshape(saved.shape)
+    return spread(ty, saved)
 
 
 def double_backward_train(
@@ -70,14 +78,14 @@ def double_backward_train(
     """
     check_saved(saved, Saved, training=True)
     by_dy = along("dd", ddx, ddgamma, ddbeta, saved)  # (22)
-    dy = check_like("dy", dy, saved.shape, saved.x)
+    dy = seen_as_x("dy", dy, saved)
     with np.errstate(all="ignore"):
         rstd, n = saved.rstd, max(1, saved.statistics.n)
         centre, q = batch_statistics(dy, summing_dtype(dy)), gradient_sums(dy, saved)[1] / n  # (c,)
         by_dy_scale = rstd * (0.0 if ddgamma is None else ddgamma.astype(np.float64))  # (c,)
         by_xhat, by_gamma, terms = -by_dy_scale * q, np.zeros_like(rstd), []
         if ddx is not None:
-            ddx = check_like("ddx", ddx, saved.shape, saved.x)
+            ddx = seen_as_x("ddx", ddx, saved)
             mean_ddx, p = np.divide(gradient_sums(ddx, saved), n)  # (c,) each
             product = paired_sums(dy, centre.pivot, ddx, summing_dtype(dy))[1] / n  # (c,)
             a = product - mean_ddx * centre.rest  # dy far from zero cancels before it is summed
@@ -89,4 +97,4 @@ def double_backward_train(
         terms += [Term(dy, centre.pivot, centre.rest, by_dy_scale), xhat_term(saved, by_xhat)]
         by_x = combine(terms, None, like_x(saved), summing_dtype(dy))  # (24)
         kept = None if saved.gamma_dtype is None else by_gamma.astype(saved.gamma_dtype)
-    return by_x.reshape(saved.shape), kept, by_dy
+    return spread(by_x, saved), kept, by_dy

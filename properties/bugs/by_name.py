@@ -39,7 +39,7 @@ def offered_by(name: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]
     """Return functions and stated conventions, as `targets.load` does."""
     target, stated = named(name)
     conventions = asdict(target.conventions) if stated else {}
-    known = {k: v for k, v in conventions.items() if v is not None}
+    known = {k: v for k, v in conventions.items() if v not in (None, ())}
     passed = {"eps": "passed", "fixed_momentum": "passed"} if stated else {}
     average = {"average": "cumulative"} if "cumulative average" in target.offers else {}
     return dict(target.functions), {**passed, **average, **known}

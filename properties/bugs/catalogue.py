@@ -19,7 +19,9 @@ from .wrong_backward import WRONG_BACKWARD
 from .wrong_formula import WRONG_FORMULA
 from .wrong_layers import WRONG_LAYERS
 from .wrong_layout import WRONG_LAYOUT
+from .wrong_masks import WRONG_MASKS
 from .wrong_precision import WRONG_PRECISION
+from .wrong_ranks import WRONG_RANKS
 from .wrong_sharing import WRONG_SHARING
 from .wrong_state import WRONG_STATE
 
@@ -40,6 +42,8 @@ BODIES: dict[str, Pieces] = {
     **WRONG_BACKWARD,
     **WRONG_SHARING,
     **WRONG_LAYERS,
+    **WRONG_MASKS,
+    **WRONG_RANKS,
 }
 
 KNOWN: dict[str, tuple[str, Conventions]] = {
@@ -126,6 +130,9 @@ KNOWN: dict[str, tuple[str, Conventions]] = {
     "torch-fold-grouped-transpose": ("transposed_fold_scales_axis_1", TORCH),
     "levit-fold-groups": ("fold_takes_inputs_from_weight", TORCH),
     "onnx-track-false-eval": ("eval_reads_the_initial_statistics", TORCH),
+    # masks
+    "tf-mask-ignored": ("mask_is_ignored", SEED),
+    "keras-fused-mask": ("mask_is_ignored_in_rank_4", SEED),
     # sizes, edges, modes
     "apex-ln-65536": ("rows_beyond_65536_left_out", TORCH),
     "sonnet-empty-batch": ("empty_batch_gives_nan", SEED),
@@ -155,8 +162,6 @@ NOT_RUNNABLE: dict[str, tuple[str, str]] = {
         "statistics of a wrong size are never passed",
     ),
     "torch-update-stats-fpe": ("no channels", "a batch has at least one channel"),
-    "tf-mask-ignored": ("masks", "every value of x counts"),
-    "keras-fused-mask": ("masks", "every value of x counts"),
     "mxnet-grad-add": ("accumulating gradients", "backward returns gradients, it adds to none"),
     "oneflow-need-grad": ("gradients on demand", "all three gradients are always asked for"),
     "torch-nested-jvp": ("nested forward mode", "jvp_train is a first derivative"),
@@ -194,6 +199,8 @@ def built(name: str, pieces: Pieces, conventions: Conventions) -> Target:
     """Return the target `mutants:NAME` of these pieces in these stated conventions."""
     target = implementation(pieces, conventions, f"mutants:{name}")
     offers = target.offers - {"eps"} if conventions.eps is not None else target.offers
+    mask, mask_ndim = target.conventions.mask, target.conventions.mask_ndim
+    conventions = replace(conventions, mask=mask, mask_ndim=mask_ndim)
     return Target(target.spec, target.functions, conventions, offers)
 
 

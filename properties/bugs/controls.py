@@ -12,6 +12,7 @@ from reference import forms
 from ..model.contract import Array, Conventions, Target
 from ..plants.forms import RIGHT_FORMS
 from ..plants.layers import Cumulative
+from ..plants.masked import Masking
 from ..plants.textbook import Functions, Pieces
 from .catalogue import LAST, SEED, TORCH, UPDATE, built
 from .wrong_layout import channels_last
@@ -117,4 +118,6 @@ def controls() -> dict[str, Control]:
         for name, (why, conventions) in _CONVENTIONS.items()
     ]
     found.append(Control("channels-last", "the channels on the last axis", channels_last(), LAST))
+    why = "a mask, and a divisor of what it keeps"
+    found.append(Control("masked", why, Pieces(masking=Masking()), TORCH))
     return {control.name: control for control in found}

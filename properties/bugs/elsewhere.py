@@ -291,6 +291,30 @@ _FOUND = (
         "blocks_of_8_read_as_16",
         SEED,
     ),
+    Mutant(
+        "tts-padding-counted",
+        "Tomiinek/Multilingual_Text_to_Speech#81 "
+        "https://github.com/Tomiinek/Multilingual_Text_to_Speech/issues/81 "
+        "; see also pytorch/pytorch#70529",
+        "mean=sum(x*mask)/n, var=sum((x-mean)**2*mask)/n with n of all places",
+        "padded_places_are_counted",
+        TORCH,
+    ),
+    Mutant(
+        "deepspeech-zero-padding",
+        "SeanNaren/deepspeech.pytorch#312 "
+        "https://github.com/SeanNaren/deepspeech.pytorch/issues/312",
+        "mean and var of x*mask over all places: short sequences add zeros",
+        "zero_padding_is_counted",
+        TORCH,
+    ),
+    Mutant(
+        "nnabla-sync-sums-twice",
+        "sony/nnabla#1120 https://github.com/sony/nnabla/pull/1120",
+        "dgamma and dbeta of all ranks are added up again: times the number of ranks",
+        "parameter_gradients_are_added_up_twice",
+        SEED,
+    ),
 )
 ELSEWHERE: dict[str, Mutant] = {mutant.name: mutant for mutant in _FOUND}
 

@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from . import backward, forward, inference, lives, second_order, session, shards, state, state_fresh
+from . import (
+    backward,
+    forward,
+    inference,
+    lives,
+    masks,
+    ranks,
+    second_order,
+    session,
+    shards,
+    state,
+    state_fresh,
+)
 from .registry import INVARIANTS as INVARIANTS
 from .registry import Invariant as Invariant
 
@@ -19,6 +31,8 @@ __all__ = [
     "forward",
     "inference",
     "lives",
+    "masks",
+    "ranks",
     "second_order",
     "session",
     "shards",

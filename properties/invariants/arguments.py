@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..model.cases import Case
+from . import masks, ranks
 from .inference import layer
 from .shards import gradient_shards, statistics_of_shards
 
@@ -13,6 +14,10 @@ from .shards import gradient_shards, statistics_of_shards
 def arguments(invariant: str, case: Case) -> dict[str, Any]:
     """Return what the call of this invariant is given, by name; empty where it is the case."""
     make = _OF.get(invariant)
+    if make is None and invariant.startswith("masked_"):
+        return masks.arguments_of(case)
+    if make is None and invariant.startswith("ranks_"):
+        return ranks.arguments_of(case)
     return make(case) if make else {}
 
 

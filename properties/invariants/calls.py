@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,10 @@ from ..model.expected import Wanted, rows
 from ..model.verdict import Claim
 
 
-def trained(target: Target, case: Case, keep_layout: bool = False) -> Trained:
-    """Run forward_train on the case."""
+def trained(
+    target: Target, case: Case, keep_layout: bool = False, more: Mapping[str, Any] | None = None
+) -> Trained:
+    """Run forward_train on the case, with more arguments by name if there are such."""
     return contract.train(
         target,
         case.x,
@@ -27,6 +30,7 @@ def trained(target: Target, case: Case, keep_layout: bool = False) -> Trained:
         eps=case.eps,
         momentum=case.momentum,
         keep_layout=keep_layout,
+        more=more,
     )
 
 

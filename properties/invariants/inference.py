@@ -127,7 +127,7 @@ def by_output(weight: Array, outputs: int, transposed: bool, groups: int) -> Arr
     return split.transpose(1, 3, 0, 2).reshape(-1, outputs)
 
 
-@invariant("fold_leaves_bias_unscaled", "fold", inputs="tracked", weight=3)
+@invariant("fold_leaves_bias_unscaled", "fold", inputs="tracked", weight=3, alone=True)
 def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
     """A layer with the batch norm folded in computes what the two computed in turn.
 

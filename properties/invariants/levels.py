@@ -13,6 +13,7 @@ from ..model.layouts import layouts_of
 
 EDGE = {
     "empty_batch_leaves_the_state": "an empty batch has no statistics; many layers never see one",
+    "batch_that_is_all_masked_leaves_the_state": "it is like an empty batch",
     "nan_stays_visible_in_its_channel": "what NaN gives is left open by most documentations",
     "arguments_may_share_memory": "few callers pass one array in two roles",
     "results_have_the_given_dtypes": "the numbers are judged all the same, in their own dtype",

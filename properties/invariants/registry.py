@@ -42,13 +42,14 @@ INVARIANTS: dict[str, Invariant] = {}
 
 
 def invariant(
-    plant: str, *needs: str, inputs: str = "batch", weight: float = 1.0
+    plant: str, *needs: str, inputs: str = "batch", weight: float = 1.0, alone: bool = False
 ) -> Callable[[Check], Check]:
-    """Register a check under its function's name; forward_train is always needed."""
+    """Register a check under its name; forward_train is needed unless it stands alone."""
 
     def register(check: Check) -> Check:
         name = check.__name__
-        INVARIANTS[name] = Invariant(name, check, ("forward_train", *needs), plant, inputs, weight)
+        all_needs = needs if alone else ("forward_train", *needs)
+        INVARIANTS[name] = Invariant(name, check, all_needs, plant, inputs, weight)
         return check
 
     return register

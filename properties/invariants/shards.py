@@ -42,7 +42,7 @@ def _statistics(case: Case) -> tuple[Array, Array, Array]:
         return counts, np.array(means).astype(dtype), np.array(variances).astype(dtype)
 
 
-@invariant("merged_variance_is_mean_of_variances", "merge_statistics")
+@invariant("merged_variance_is_mean_of_variances", "merge_statistics", alone=True)
 def merged_statistics_are_those_of_the_whole(target: Target, case: Case) -> Iterable[Claim]:
     """Merged shards, unequal or empty, have the mean and variance of their union.
 
@@ -79,7 +79,7 @@ def gradient_shards(case: Case) -> tuple[Array, Array, Array]:
     return case.memo("gradient shards", make)
 
 
-@invariant("merged_gradients_are_mean_of_means", "merge_gradients")
+@invariant("merged_gradients_are_mean_of_means", "merge_gradients", alone=True)
 def merged_gradients_are_those_of_the_whole(target: Target, case: Case) -> Iterable[Claim]:
     """Merged sums of dy and dy * xhat, divided by the whole count, are the whole batch's means.
 

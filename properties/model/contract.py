@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
@@ -26,7 +26,10 @@ FUNCTIONS = (
     "merge_statistics",
     "merge_gradients",
     "fold",
+    "sync_forward_train",
+    "sync_backward_train",
 )
+ALONE = ("merge_statistics", "merge_gradients", "fold", "sync_forward_train")  # a target by itself
 
 # a layer that lives: it is made once, and keeps its own state
 LAYER = ("new_layer", "run_layer", "go_back", "layer_state", "copy_layer")
@@ -44,6 +47,8 @@ ARGUMENTS = {
     "merge_statistics": ("counts", "means", "variances"),
     "merge_gradients": ("counts", "sums_dy", "sums_dy_xhat"),
     "fold": ("weight", "bias", "gamma", "beta", "running_mean", "running_var"),
+    "sync_forward_train": ("xs", "gamma", "beta", "running_mean", "running_var"),
+    "sync_backward_train": ("dys", "saved"),
 }
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -54,6 +59,8 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "accumulator": ("same", "float32", "float64"),
     "halves": ("float32", "own"),
     "subnormals": ("kept", "flushed"),
+    "mask": ("", "places", "broadcast", "broadcast_bool", "lengths"),
+    "ranks": ("equal", "unequal", "any"),
 }
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 RANKS = (2, 3, 4, 5)
@@ -73,7 +80,9 @@ class Conventions:
 
     eps and fixed_momentum are numbers where the code has them written in and ignores what is
     passed; halves says what float16 and bfloat16 are computed in: their own precision only where
-    the code does not know of them, and answers in a wider dtype.
+    the code does not know of them, and answers in a wider dtype; mask is the form in which a mask
+    is taken, out of `masks.FORMS`, and mask_ndim the numbers of dimensions that take one; ranks is
+    how many samples each rank has that shares a batch: equally many, some, or any number, 0 too.
     """
 
     momentum: str = "keep"
@@ -87,6 +96,9 @@ class Conventions:
     fixed_momentum: float | None = None
     halves: str = "float32"
     subnormals: str = "kept"
+    mask: str = ""
+    mask_ndim: tuple[int, ...] = ()
+    ranks: str = "any"
 
     def rows(self, a: Array) -> Array:
         """Return a of shape (n, c, *spatial) as (values, statistics), one column per statistic."""
@@ -126,8 +138,8 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
             raise TargetError(
                 f"CONVENTIONS[{key!r}]={value!r} of target={spec}: expected {allowed}"
             )
-        if key in ("ndim", "dtypes"):
-            choices: tuple[Any, ...] = RANKS if key == "ndim" else DTYPES
+        if key in ("ndim", "dtypes", "mask_ndim"):
+            choices: tuple[Any, ...] = DTYPES if key == "dtypes" else RANKS
             if not _list_out_of(value, choices):
                 raise TargetError(
                     f"CONVENTIONS[{key!r}]={value!r} of target={spec}: "
@@ -147,15 +159,21 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
     return stated
 
 
-_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",), "layouts": ("copied",)}
-_TOLD["average"] = ("cumulative",)
+_TOLD: dict[str, tuple[str, ...]] = {
+    "eps": ("fixed", "passed"),
+    "fixed_momentum": ("passed",),
+    "layouts": ("copied",),
+    "average": ("cumulative",),
+    "masked_by": ("mask", "lengths"),
+}
 
 
 def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Split what a target states into conventions and what its adapter knows besides.
 
     The latter: eps is fixed, or passed on; momentum is passed on; x and dy are copied into C order;
-    the running statistics are those of all batches so far, each weighing as much; a remark.
+    the running statistics are those of all batches so far, each weighing as much; the name of the
+    argument that is a mask; a remark for the user.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
     told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
@@ -178,11 +196,11 @@ class Target:
 
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
-    batch", "one value", "layouts" (memory order reaches it), "passed state" (all of it is) and
-    "cumulative average" (of all batches a layer has seen); refused says why something is
-    missing; broken holds what a function that exists did in its first plain call where that was a
-    failure; remarks, what was noticed; crashed, which functions ended their process in their first
-    plain call.
+    batch", "one value", "mask", "masked gradients", "empty mask", "layouts" (memory order reaches
+    it), "passed state" (all of it is) and "cumulative average" (of all batches a layer has seen);
+    refused says why something is missing; broken holds what a function that exists did in its first
+    plain call where that was a failure; remarks, what was noticed; crashed, which functions ended
+    their process in their first plain call.
     """
 
     spec: str
@@ -318,9 +336,10 @@ def _array(name: str, what: str, value: Any, shape: tuple[int, ...]) -> Array:
     return value
 
 
-def _state(target: Target, what: str, value: Any, like: Array | None) -> Array | None:
+def _state(
+    target: Target, what: str, value: Any, like: Array | None, name: str = "forward_train"
+) -> Array | None:
     """Return a new running statistic; None where the target has none to give."""
-    name = "forward_train"
     if value is None and like is not None and "running statistics" not in target.offers:
         return like.copy()  # as if it had come back as it was
     if like is None:
@@ -343,8 +362,12 @@ def train(
     eps: float,
     momentum: float,
     keep_layout: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Call forward_train on copies, or on the very arrays with keep_layout; check its results."""
+    """Call forward_train on copies, or on the very arrays with keep_layout; check its results.
+
+    more holds further arguments by name, such as a mask.
+    """
     name = "forward_train"
     given = [_outward(target, x, keep_layout)]
     given += [
@@ -352,7 +375,8 @@ def train(
         for a in (gamma, beta, running_mean, running_var)
     ]
     assert given[0] is not None
-    result = _parts(name, call(target, name, *given, eps=eps, momentum=momentum), 4)
+    options = {"eps": eps, "momentum": momentum, **(more or {})}
+    result = _parts(name, call(target, name, *given, **options), 4)
     y = _inward(target, _array(name, "y", result[0], given[0].shape))
     mean = _state(target, "running_mean", result[1], running_mean)
     var = _state(target, "running_var", result[2], running_var)
@@ -414,6 +438,63 @@ def _parameter_gradient(
     if gamma is None or (value is None and what not in target.offers):
         return None
     return _array(name, what, value, gamma.shape)
+
+
+def sync_train(
+    target: Target,
+    xs: Sequence[Array],
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    *,
+    eps: float,
+    momentum: float,
+) -> Trained:
+    """Call sync_forward_train on copies of the ranks' arrays; y is all of theirs, in one array."""
+    name = "sync_forward_train"
+    given = _of_ranks(target, xs)
+    state = [None if a is None else a.copy() for a in (gamma, beta, running_mean, running_var)]
+    result = _parts(name, call(target, name, given, *state, eps=eps, momentum=momentum), 4)
+    y = _whole(target, name, "ys", result[0], given)
+    mean = _state(target, "running_mean", result[1], running_mean, name)
+    var = _state(target, "running_var", result[2], running_var, name)
+    return Trained(y, mean, var, result[3])
+
+
+def sync_backward(
+    target: Target, dys: Sequence[Array], saved: Any, gamma: Array | None
+) -> Gradients:
+    """Call sync_backward_train likewise; dx is all ranks', gamma tells the shapes of the others."""
+    name = "sync_backward_train"
+    given = _of_ranks(target, dys)
+    result = _parts(name, call(target, name, given, saved), 3)
+    dgamma, dbeta = (
+        None if gamma is None else _array(name, what, value, gamma.shape)
+        for what, value in zip(("dgamma", "dbeta"), result[1:], strict=True)
+    )
+    return Gradients(_whole(target, name, "dxs", result[0], given), dgamma, dbeta)
+
+
+def _of_ranks(target: Target, arrays: Sequence[Array]) -> list[Array]:
+    return [a for a in (_outward(target, a, False) for a in arrays) if a is not None]
+
+
+def _whole(target: Target, name: str, what: str, found: Any, like: Sequence[Array]) -> Array:
+    """Return the ranks' results, one behind the other."""
+    found = list(found) if isinstance(found, np.ndarray) and found.ndim else found
+    if not isinstance(found, (list, tuple)) or len(found) != len(like):
+        raise Misbehaved(f"{name} returned {what} of {_many(found)}: expected {len(like)} arrays")
+    arrays = [
+        _inward(target, _array(name, f"{what}[{k}]", one, a.shape))
+        for k, (one, a) in enumerate(zip(found, like, strict=True))
+    ]
+    return np.concatenate(arrays)
+
+
+def _many(found: Any) -> str:
+    kind = type(found).__name__
+    return f"{len(found)} arrays" if isinstance(found, (list, tuple)) else f"type {kind}"
 
 
 def double_backward(

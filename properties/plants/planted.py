@@ -12,6 +12,8 @@ from reference import forms
 
 from ..model.contract import Array
 from .layers import Functions, RecomputesInBackward, SharesItsState
+from .masked import Masking, as_none
+from .ranks import Sharing, in_parts
 from .textbook import Pieces, root_of_sum, sum_of_rows, two_pass_mean, two_pass_variance
 
 
@@ -321,6 +323,71 @@ def _backward_moves_the_statistics(functions: Functions) -> Functions:
     return {**functions, **second, "forward_train": forward, "backward_train": backward}
 
 
+def over_all_places(pieces: Pieces, places: int) -> Pieces:
+    """Return pieces that sum what is kept and divide by all places there are."""
+
+    def mean(x: Array) -> Any:
+        return sum_of_rows(x) / x.dtype.type(places)
+
+    def variance(x: Array, mean: Array) -> Any:
+        return sum_of_rows((x - mean) * (x - mean)) / x.dtype.type(places)
+
+    return replace(pieces, mean=mean, variance=variance)
+
+
+def _padded_running_variance(pieces: Pieces, places: int) -> Pieces:
+    """Return pieces whose running variance alone is divided by all places there are."""
+
+    def running_variance(var: Array, n: int, convention: str, eps: Any) -> Any:
+        return pieces.running_variance(var * var.dtype.type(n / places), n, convention, eps)
+
+    return replace(pieces, running_variance=running_variance)
+
+
+def _nan_of_nothing(pieces: Pieces, places: int) -> Pieces:
+    """Return pieces whose running variance is NaN where nothing is kept."""
+    wrong = _around("forward_train", _nan_when(lambda x: x.size == 0))
+    return replace(pieces, rewire=wrong.rewire)
+
+
+def _averaged_statistics(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces that average the ranks' own means and variances, however many values each has.
+
+    Of equal ranks the mean is right, and the variance lacks that of the means.
+    """
+
+    def averaged(statistic: Callable[..., Any], x: Array) -> Any:
+        return np.mean([statistic(part) for (part,) in in_parts(sizes, x)], axis=0)
+
+    return replace(
+        pieces,
+        mean=lambda x: averaged(two_pass_mean, x),
+        variance=lambda x, mean: averaged(lambda p: two_pass_variance(p, two_pass_mean(p)), x),
+    )
+
+
+def _sums_of_each_rank(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces whose dx takes the means of its own rank."""
+
+    def input_gradient(dy: Array, x: Array, gamma: Any, mean: Array, rstd: Array) -> Any:
+        parts = in_parts(sizes, dy, x)
+        return np.concatenate([pieces.input_gradient(*p, gamma, mean, rstd) for p in parts])
+
+    return replace(pieces, input_gradient=input_gradient)
+
+
+def _parameters_of_the_first_rank(pieces: Pieces, sizes: list[int]) -> Pieces:
+    """Return pieces whose dgamma and dbeta are sums over the first rank that has values."""
+
+    def gamma_gradient(dy: Array, x: Array, mean: Array, rstd: Array) -> Any:
+        return pieces.gamma_gradient(*in_parts(sizes, dy, x)[0], mean, rstd)
+
+    def beta_gradient(dy: Array) -> Any:
+        return pieces.beta_gradient(*in_parts(sizes, dy)[0])
+
+    return replace(pieces, gamma_gradient=gamma_gradient, beta_gradient=beta_gradient)
+
+
 PLANTED: dict[str, Pieces] = {
     "backward_moves_the_statistics": Pieces(rewire=_backward_moves_the_statistics),
     "layer_recomputes_in_backward": Pieces(layer=RecomputesInBackward),
@@ -396,6 +463,16 @@ PLANTED: dict[str, Pieces] = {
     "double_backward_ignores_variance": Pieces(second_by_x=_second_without_variance),
     "merged_variance_is_mean_of_variances": Pieces(merge_statistics=_mean_of_variances),
     "merged_gradients_are_mean_of_means": Pieces(merge_gradients=_mean_of_means),
+    "ranks_normalize_by_themselves": Pieces(sharing=Sharing(apart=True)),
+    "statistics_of_ranks_are_averaged": Pieces(sharing=Sharing(_averaged_statistics)),
+    "rank_gradient_sums_are_not_shared": Pieces(sharing=Sharing(_sums_of_each_rank)),
+    "first_ranks_parameter_gradients": Pieces(sharing=Sharing(_parameters_of_the_first_rank)),
+    "padded_places_are_counted": Pieces(masking=Masking(pieces=over_all_places)),
+    "running_variance_over_the_padded_size": Pieces(
+        masking=Masking(pieces=_padded_running_variance)
+    ),
+    "mask_in_forward_only": Pieces(masking=Masking(backward=as_none)),
+    "empty_mask_gives_nan": Pieces(masking=Masking(pieces=_nan_of_nothing)),
 }
 
-__all__ = ["PLANTED"]
+__all__ = ["PLANTED", "over_all_places"]

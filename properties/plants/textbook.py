@@ -17,6 +17,8 @@ from reference import forms
 from ..model.contract import Array, Conventions, Target
 from .layers import Functions as Functions
 from .layers import Layer, living
+from .masked import Masking, masked
+from .ranks import Sharing, synchronised
 
 
 def two_pass_mean(x: Array) -> Array:
@@ -102,7 +104,8 @@ class Pieces:
 
     kept and backward_rstd say what the backward works on (None: the forward's rstd); where is a
     condition on x, in the caller's memory, and the pieces that are used when it holds; rewire
-    changes the functions of the contract themselves; layer, where there is one, lives on them.
+    changes the functions of the contract themselves; layer, where there is one, lives on them;
+    masking says what a mask does, None that none is taken; sharing, what ranks share of a batch.
     """
 
     mean: Callable[..., Array] = two_pass_mean
@@ -129,6 +132,8 @@ class Pieces:
     where: tuple[Callable[[Array], bool], Pieces] | None = None
     rewire: Callable[[Functions], Functions] = lambda functions: functions
     layer: type[Layer] | None = None
+    masking: Masking | None = None
+    sharing: Sharing = Sharing()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(frozen=True)
@@ -146,9 +151,15 @@ def implementation(
     pieces: Pieces, conventions: Conventions, spec: str, *, exact: bool = False
 ) -> Target:
     """Return a target made of these pieces that follows these conventions, channel axis 1."""
-    functions = _branched(pieces, conventions, exact)
+
+    def make(pieces: Pieces) -> Functions:
+        return _branched(pieces, conventions, exact)
+
+    conventions = replace(conventions, channel_axis=1, mask="", mask_ndim=conventions.mask_ndim)
+    functions = make(pieces)
     if pieces.layer is not None:
-        functions |= living(functions, pieces.layer, conventions.momentum == "update")
+        functions |= living(dict(functions), pieces.layer, conventions.momentum == "update")
+    functions |= synchronised(pieces.sharing, pieces, make, conventions)
     offers = (
         frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}
     )
@@ -156,7 +167,11 @@ def implementation(
     offers |= {"running statistics", "dgamma", "dbeta", "layouts", "passed state"}
     if pieces.layer is not None and pieces.layer.cumulative:
         offers = offers - {"passed state"} | {"cumulative average"}
-    return Target(spec, functions, replace(conventions, channel_axis=1), offers)
+    if pieces.masking is not None and conventions.statistics == "per_channel":
+        functions |= masked(pieces.masking, pieces, make, conventions)
+        conventions = replace(conventions, mask="places", mask_ndim=conventions.ndim)
+        offers |= {"mask", "masked gradients", "empty mask"}
+    return Target(spec, functions, conventions, offers)
 
 
 def _branched(pieces: Pieces, conventions: Conventions, exact: bool) -> Functions:

@@ -16,7 +16,7 @@ _RANK = {  # how bad a verdict is; a pass that is unexpected is no fault of the 
     "not offered": 2,
     "fail": 3,
 }
-_OFFERED = ("ndim", "dtypes")  # conventions that list what is taken
+_OFFERED = ("ndim", "dtypes", "mask_ndim")  # conventions that list what is taken
 
 
 @dataclass(frozen=True)

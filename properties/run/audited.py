@@ -27,7 +27,7 @@ def asked(target: Target, seed: int, seconds: float = SECONDS) -> list[str]:
     """
     spec, c = target.spec, target.conventions
     path = Path(spec)
-    if path.suffix != ".py" or not path.is_file():
+    if path.suffix != ".py" or not path.is_file() or "forward_train" not in target.functions:
         return []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "audit.json")

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.strategies import LARGE, PLACES, offered_dtypes, offered_ranks
-from ..model import contract
+from ..invariants.masks import masked_dy, masked_training
+from ..invariants.ranks import trained_on_ranks
+from ..model import contract, masks
 from ..model.cases import Case, Recipe, build
 from ..model.contract import Array, Died, Misbehaved, Raised, Target
+from ..model.expected import rows
 from ..model.layouts import arrange
+from ..model.ranks import ranked
 
 ORDINARY = 20
 Results = dict[str, Array]
@@ -105,6 +109,13 @@ def _large(target: Target) -> list[Case]:
     return [batch(target, k, n=n, **changes) for k, n in enumerate(LARGE)]
 
 
+def _masked(target: Target, k: int) -> Case:
+    """Return a batch whose mask hides ends of sequences, places or samples."""
+    ranks = target.conventions.mask_ndim
+    spatial = (3, 3, 2)[: ranks[k % len(ranks)] - 2]
+    return batch(target, k, spatial=spatial, option=k % 3, n=5 + k)
+
+
 def _shared(target: Target, k: int) -> Case:
     """Return a batch whose parameters are the running statistics, the very arrays."""
     case = batch(target, k)
@@ -140,6 +151,11 @@ KINDS: dict[str, tuple[str, Callable[[Target], list[Case]]]] = {
     "many places": ("", _many_places),
     "large": ("", _large),
     "layers": ("new_layer", lambda t: [batch(t, k) for k in range(4)]),
+    "masked": ("mask", lambda t: [_masked(t, k) for k in range(8)]),
+    "on ranks": (
+        "sync_forward_train",
+        lambda t: [batch(t, k, option=k, n=3 + k % 9) for k in range(16)],
+    ),
     "no value": ("empty batch", lambda t: [batch(t, k, n=0) for k in range(4)]),
     "shared": ("running statistics", lambda t: [_shared(t, k) for k in range(4)]),
 }
@@ -182,6 +198,12 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
     kept = kind in ("layouts", "narrow layouts", "shared")
     found: dict[str, Any] = {}
     saved = None
+    if kind == "masked":
+        return _masked_results(target, case)
+    if kind == "on ranks":
+        return _results_on_ranks(target, case)
+    if "forward_train" not in offers:
+        return _more_results(target, case, None)
     with _noted(found, "forward_train"):
         trained = contract.train(
             target,
@@ -219,12 +241,55 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
                     found |= {
                         f"{k} in inference": getattr(back, k) for k in ("dx", "dgamma", "dbeta")
                     }
-    if kind in ("ordinary", "without running statistics", "narrow"):
-        for name, more in _MORE.items():
-            if name in offers and gamma is not None and "y" in found:
-                with _noted(found, name):
-                    values = list(more(target, case, saved))
-                    found |= {f"{name} {k}": value for k, value in enumerate(values)}
+    if kind in ("ordinary", "without running statistics", "narrow") and "y" in found:
+        found |= _more_results(target, case, saved)
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _more_results(target: Target, case: Case, saved: Any) -> Results:
+    """Return the results of the functions that are optional."""
+    found: dict[str, Any] = {}
+    for name, more in _MORE.items():
+        if name in target.offers and case.gamma is not None:
+            with _noted(found, name):
+                values = list(more(target, case, saved))
+                found |= {f"{name} {k}": value for k, value in enumerate(values)}
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _results_on_ranks(target: Target, case: Case) -> Results:
+    """Return the results on several ranks, those of x's shape put together."""
+    held = ranked(case)
+    found: dict[str, Any] = {}
+    with _noted(found, "sync_forward_train"):
+        result = trained_on_ranks(target, held)
+        found |= {"y": result.y, "running_mean": result.running_mean}
+        found |= {"running_var": result.running_var}
+        if "sync_backward_train" in target.offers:
+            with _noted(found, "sync_backward_train"):
+                dys = held.parts(held.whole.dy)
+                back = contract.sync_backward(target, dys, result.saved, case.gamma)
+                found |= {"dx": back.dx, "dgamma": back.dgamma, "dbeta": back.dbeta}
+    return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
+
+
+def _masked_results(target: Target, case: Case) -> Results:
+    """Return the results with a mask, those in x's shape at the places that it keeps."""
+    held = masks.masked(case)
+    assert held is not None
+    found: dict[str, Any] = {}
+    with _noted(found, "forward_train"):
+        result = masked_training(target, held)
+        found["y"] = rows(held.case, result.y)[held.kept]
+        if "running statistics" in target.offers:
+            found |= {"running_mean": result.running_mean, "running_var": result.running_var}
+        if "masked gradients" in target.offers:
+            with _noted(found, "backward_train"):
+                dy = masked_dy(held, result)
+                back = contract.backward(target, dy, result.saved, case.gamma)
+                dx = rows(held.case, back.dx)
+                found |= {"dx": dx[held.kept], "dx at hidden places": dx[~held.kept]}
+                found |= {"dgamma": back.dgamma, "dbeta": back.dbeta}
     return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
 
 

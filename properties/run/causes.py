@@ -18,6 +18,8 @@ import numpy as np
 from reference import forms
 
 from ..bugs.elsewhere import BODIES
+from ..bugs.wrong_masks import UNREPORTED
+from ..bugs.wrong_ranks import AS_LAYERS
 from ..bugs.wrong_sizes import forgets_the_offset
 from ..model.contract import Array
 from ..plants.layers import AveragesInInference, CountsOneTooMany
@@ -173,6 +175,8 @@ EXTRA: Named = {
     ),
 }
 
+OF_MASKS_AND_RANKS: Named = {**UNREPORTED, **AS_LAYERS}
+
 SENTENCES: dict[str, str] = tomllib.loads(
     Path(__file__).with_name("causes.toml").read_text(encoding="utf-8")
 )
@@ -183,7 +187,7 @@ LAST_AXIS = ("channels_last_refused_in_rank_2", "channels_last_ignored_in_rank_5
 @cache
 def known() -> Named:
     """Return the wrong batch norms that have a sentence; of one name the catalogue's counts."""
-    everything = {**PLANTED, **BODIES, **EXTRA}
+    everything = {**PLANTED, **BODIES, **OF_MASKS_AND_RANKS, **EXTRA}
     return {name: everything[name] for name in SENTENCES}
 
 

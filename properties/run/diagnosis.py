@@ -18,6 +18,7 @@ from ..model.cases import Case
 from ..model.contract import Array, Died, Misbehaved, Target
 from ..model.verdict import Claim, judge
 from ..plants.layers import Cumulative, Layer
+from ..plants.masked import Masking
 from ..plants.textbook import Pieces, implementation
 from .batches import KINDS, Results, batches, results
 from .cancellation import cancels
@@ -78,7 +79,8 @@ def causes(target: Target) -> list[Cause]:
     """Return the causes that reproduce the target, alternatives; none where it cannot be told."""
     try:
         ordinary = _seen(target, "ordinary")
-        if not ordinary.cases or all("y" not in got for got in ordinary.got):
+        by_itself = "forward_train" not in target.offers
+        if not ordinary.cases or not (by_itself or any("y" in got for got in ordinary.got)):
             return []
         if wrong := ordinary.wrong():
             return _of_formulas(ordinary, wrong)
@@ -111,6 +113,8 @@ def _of_formulas(ordinary: _Seen, wrong: set[str]) -> list[Cause]:
             touching.add(name)
     if found:
         return _told_apart(_distinct(found), ordinary)
+    if "forward_train" not in ordinary.target.offers:
+        return []
     resolution = _RESOLUTION[ordinary.cases[0].recipe.dtype]
     given = ordinary.cases, ordinary.got
     if (fit := fitted(*given, wrong, resolution)) is not None:
@@ -156,13 +160,13 @@ def _distinct(found: Any) -> list[Cause]:
 
 
 def _made(pieces: Pieces, target: Target, exact: bool = True) -> Target:
+    moved = any(pieces is known()[name] for name in LAST_AXIS)
     if "new_layer" in target.offers and pieces.layer is None:
         counts = "cumulative average" in target.offers
-        layered = replace(pieces, layer=Cumulative if counts else Layer)
-    else:
-        layered = pieces
-    made = implementation(layered, target.conventions, "cause", exact=exact)
-    moved = any(pieces is known()[name] for name in LAST_AXIS)
+        pieces = replace(pieces, layer=Cumulative if counts else Layer)
+    if "mask" in target.offers and pieces.masking is None:
+        pieces = replace(pieces, masking=Masking())
+    made = implementation(pieces, target.conventions, "cause", exact=exact)
     return replace(
         made, offers=target.offers, conventions=target.conventions if moved else made.conventions
     )

@@ -15,6 +15,8 @@ from ..invariants import INVARIANTS, Invariant
 from ..model.cases import Case
 from ..model.contract import DTYPES, Target, TargetError
 from ..model.expected import rows
+from ..model.masks import masked
+from ..model.ranks import ranked
 from ..targets.adapters.built_in import ORDERS
 from ..targets.adapters.installed import named
 
@@ -42,11 +44,18 @@ class Expectation:
     up_to: float = float("inf")
     per: str = ""
 
+    def _counted(self, case: Case) -> Case:
+        """Return the batch whose statistics are taken."""
+        needs = INVARIANTS[self.invariant].needs
+        if "mask" in needs and (held := masked(case)) is not None:
+            return held.alone
+        return ranked(case).whole if any("sync" in need for need in needs) else case
+
     def allowed(self, case: Case) -> float:
         """Return the multiple of the allowed error up to which it is expected in this case."""
         if not self.per or not case.x.size:
             return self.up_to
-        x = rows(case, case.x)
+        x = rows(case, self._counted(case).x)
         with np.errstate(all="ignore"):
             condition = 1.0 + x.mean(axis=0) ** 2 / x.var(axis=0)
         return self.up_to * float(np.where(np.isnan(condition), np.inf, condition).max())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..engine.exercise import Result
 from ..engine.tally import LARGE, without_numbers
 from ..model.contract import Conventions, Target
+from ..model.masks import SAID
 from .diagnosis import Cause, explains
 from .text import failure_text, name_of
 
@@ -80,10 +81,13 @@ def heading(target: Target, seed: int) -> str:
     first = (
         f"{target.spec} (seed {seed}): {', '.join(c.dtypes)}; {ranks}{axis}; {c.statistics}; {eps}"
     )
-    return f"{first}\n  {_state(c, target)}{_missing(target)}"
+    mask = f"; {SAID[c.mask]}" if "mask" in target.offers else ""
+    return f"{first}\n  {_state(c, target)}{mask}{_missing(target)}"
 
 
 def _state(c: Conventions, target: Target) -> str:
+    if "forward_train" not in target.functions:
+        return f"no forward_train; {', '.join(target.functions)}"
     if "running statistics" not in target.offers:
         return "no running statistics"
     if c.fixed_momentum is not None:

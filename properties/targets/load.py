@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..model.contract import FUNCTIONS, LAYER, TargetError
+from ..model.contract import ALONE, FUNCTIONS, LAYER, TargetError
 from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
@@ -27,7 +27,8 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
             path/to/file.py:NAME, mutants:NAME or exec:COMMAND.
 
     Raises:
-        TargetError: no such target, it does not import, or it has no forward_train.
+        TargetError: no such target, it does not import, or it has neither a forward_train nor what
+            is a target by itself.
     """
     if not spec.strip():
         raise TargetError(f"target={spec!r}: expected a name, a module or a file.py")
@@ -61,7 +62,7 @@ def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[
     from .adapters.function_pair import from_pair, pair_in
     from .adapters.layer_class import from_layer
 
-    if not hasattr(found, "forward_train"):
+    if not any(hasattr(found, name) for name in ("forward_train", *ALONE)):
         if not is_layer(found) and (pair := pair_in(found)) is not None:
             functions, stated = from_pair(*pair)
             return functions, {**stated, **_stated(found, spec)}
@@ -81,7 +82,16 @@ def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[
     for name, function in functions.items():
         if not callable(function):
             raise TargetError(f"target={spec}: {name} is no function but {type(function).__name__}")
-    return functions, _stated(found, spec)
+    return functions, {**_masked_by(functions.get("forward_train")), **_stated(found, spec)}
+
+
+def _masked_by(forward_train: Callable[..., Any] | None) -> dict[str, str]:
+    """Return the name of the argument that is a mask, if there is one."""
+    try:
+        names = inspect.signature(forward_train).parameters if forward_train else {}
+    except (TypeError, ValueError):
+        return {}
+    return next(({"masked_by": name} for name in ("mask", "lengths") if name in names), {})
 
 
 def _stated(found: Any, spec: str) -> dict[str, Any]:

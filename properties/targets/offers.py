@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..model.contract import (
     stated_conventions,
     told_by_adapter,
 )
+from . import masking
 
 _SHAPE = (4, 3, 2, 5, 2)
 _EPS, _MOMENTUM = 0.5, 0.25
@@ -37,6 +39,7 @@ def probed(
 ) -> Target:
     """Return the target that these functions make, with its conventions and what it offers."""
     stated, told = told_by_adapter(stated)
+    functions = on_one_rank(functions)
     how = told.get("eps", "")
     remarks = [told["remark"]] if "remark" in told else []
     known = stated_conventions(stated, spec)
@@ -47,6 +50,8 @@ def probed(
         )
     conventions = Conventions(**{**known, "dtypes": known.get("dtypes", _installed_dtypes())})
     target = Target(spec, functions, conventions)
+    if "forward_train" not in functions:
+        return _alone(target, "dtypes" in known)
     first = _first_call(target, "dtypes" in known)
     refused: dict[str, str] = {}
     target = _axes(target, first, known)
@@ -80,6 +85,11 @@ def probed(
     if "layouts" in refused:
         remarks.append(f"layouts {refused['layouts']}")
     target = replace(target, offers=frozenset(offers), remarks=tuple(remarks))
+    if known.get("mask", told.get("masked_by")):
+        target = _masks(target, told.get("masked_by", ""), dtypes[0], refused, broken)
+        conventions = target.conventions
+    target = _on_ranks(target, dtypes[0], first[1])
+    conventions = target.conventions
     found: dict[str, Any] = averages or {}
     if "fixed_momentum" in told:
         found.pop("fixed_momentum", None)
@@ -98,6 +108,68 @@ def probed(
     return replace(
         target, conventions=replace(conventions, **{**found, **known, **_own(conventions)})
     )
+
+
+def _alone(target: Target, dtypes_stated: bool) -> Target:
+    """Return a target without forward_train: what merges or folds by itself.
+
+    Raises:
+        TargetError: nothing goes through.
+    """
+    conventions = target.conventions
+    if not dtypes_stated:
+        conventions = replace(conventions, dtypes=("float32", "float64"))
+    target = replace(target, conventions=conventions)
+    refused: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    crashed: set[str] = set()
+    dtype, rank = conventions.dtypes[0], conventions.ndim[0]
+    found = set(_capabilities(target, dtype, rank, refused, broken, crashed))
+    if not found and not broken:
+        why = "; ".join(refused.values())
+        raise TargetError(f"target={target.spec}: the first plain call failed: {why}")
+    offers = {*conventions.dtypes, *(f"rank {r}" for r in conventions.ndim), "eps", *found}
+    target = replace(
+        target,
+        offers=frozenset(offers),
+        refused=refused,
+        broken=broken,
+        crashed=frozenset(crashed),
+    )
+    return target
+
+
+def on_one_rank(functions: Mapping[str, Callable[..., Any]]) -> Mapping[str, Callable[..., Any]]:
+    """Return the functions; of synchronised ones alone, with forward and backward on one rank."""
+    if "forward_train" in functions or "sync_forward_train" not in functions:
+        return functions
+
+    def forward_train(x: Array, *state: Any, **options: Any) -> Any:
+        ys, *rest = functions["sync_forward_train"]([x], *state, **options)
+        return ys[0], *rest
+
+    def backward_train(dy: Array, saved: Any) -> Any:
+        dxs, *rest = functions["sync_backward_train"]([dy], saved)
+        return dxs[0], *rest
+
+    more: dict[str, Callable[..., Any]] = {"forward_train": forward_train}
+    if "sync_backward_train" in functions:
+        more["backward_train"] = backward_train
+    return {**more, **functions}
+
+
+def _on_ranks(target: Target, dtype: str, rank: int) -> Target:
+    """Return the target with the sizes that its ranks may have: the most that goes through."""
+    if "sync_forward_train" not in target.offers or target.conventions.ranks != "any":  # stated
+        return target
+    x, state = _plain(target.conventions, dtype, rank)
+    sizes = {"any": (0, 3, 1), "unequal": (1, 3), "equal": (2, 2)}
+    for name, counts in sizes.items():
+        xs = np.split(x, np.cumsum(counts)[:-1])
+        call = partial(contract.sync_train, target, xs, *state, eps=_EPS, momentum=_MOMENTUM)
+        if _tried(call, name, {}):
+            return replace(target, conventions=replace(target.conventions, ranks=name))
+    return target
 
 
 _HALVES = ("float16", "bfloat16")
@@ -123,8 +195,30 @@ def _promotes(target: Target, dtype: str, rank: int) -> bool:
     )
 
 
+def _masks(
+    target: Target, by: str, dtype: str, refused: dict[str, str], broken: dict[str, str]
+) -> Target:
+    """Return the target with the form of its mask, and what it offers with one."""
+
+    def plain(rank: int) -> tuple[Array, list[Array]]:
+        return _plain(target.conventions, dtype, rank)
+
+    def attempt(call: Callable[[], Any], name: str) -> bool:
+        if _tried(call, name, refused):
+            return True
+        if name == "masked gradients" and not _is_refusal(refused[name]):
+            broken[name] = refused[name]
+        return False
+
+    options = {"eps": _EPS, "momentum": _MOMENTUM}
+    target = masking.with_mask(target, by, plain, options, refused)
+    more = masking.capabilities(target, plain, options, attempt)
+    return replace(target, offers=target.offers | set(more))
+
+
 def _own(conventions: Conventions) -> dict[str, Any]:
-    return {"ndim": conventions.ndim, "dtypes": conventions.dtypes}
+    names = ("ndim", "dtypes", "mask", "mask_ndim", "ranks")
+    return {name: getattr(conventions, name) for name in names}
 
 
 def _installed_dtypes() -> tuple[str, ...]:
@@ -369,6 +463,11 @@ def _capabilities(
     def saved() -> Any:
         return train(x, gamma, beta, mean, var).saved
 
+    halves = [x[:2], x[2:]]
+
+    def on_ranks() -> Any:
+        return contract.sync_train(target, halves, gamma, beta, mean, var, **options).saved
+
     c, state = len(gamma), gamma.dtype
     weight = np.ones((c, 2), state)
     counts, shards = np.array([2, 3]), np.ones((2, c), state)
@@ -389,6 +488,8 @@ def _capabilities(
         ),
         "fold": lambda: contract.fold(target, weight, None, gamma, beta, mean, var, eps=_EPS),
         "new_layer": lambda: _lived(target, x, (gamma, beta, mean, var)),
+        "sync_forward_train": on_ranks,
+        "sync_backward_train": lambda: contract.sync_backward(target, halves, on_ranks(), gamma),
     }
     for name, attempt in attempts.items():
         if name not in target.functions:
@@ -405,6 +506,8 @@ def _capabilities(
                     refused[name] = "backward_train returns None for it: not checked"
                 else:
                     yield name
+    if "forward_train" not in target.functions:
+        return
     inputs: dict[str, Callable[[], Any]] = {
         "no affine": lambda: train(x, None, None, mean, var),
         "no running statistics": lambda: train(x, gamma, beta, None, None),

@@ -1020,6 +1020,7 @@ def test_public_names() -> None:
     functions = {
         *("forward_train", "backward_train", "forward_eval", "backward_eval", "initial_state"),
         *("double_backward_train", "jvp_train", "merge_statistics", "merge_gradients", "fold"),
+        *("sync_forward_train", "sync_backward_train"),
     }
     rooms = {path.stem for path in Path(bn.__file__).parent.glob("*.py")}
     names = {name for name in vars(bn) if name[0].isalpha()} - (rooms - {"per_activation"})

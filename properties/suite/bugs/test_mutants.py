@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from properties.bugs.by_name import named
-from properties.bugs.catalogue import BODIES, KNOWN, NOT_RUNNABLE, known_bugs
+from properties.bugs.catalogue import BODIES, KNOWN, NOT_RUNNABLE, TORCH, built, known_bugs
 from properties.bugs.controls import controls
 from properties.bugs.elsewhere import ELSEWHERE, all_mutants
 from properties.bugs.wrong_precision import to_bfloat16
+from properties.engine.exercise import run_invariant
+from properties.invariants import INVARIANTS
 from properties.kills.matrix import subjects, twins
 from properties.model.contract import Target, TargetError
+from properties.run.causes import OF_MASKS_AND_RANKS, SENTENCES
+from properties.run.diagnosis import causes
 from properties.targets.load import load
 from properties.targets.open import loaded
 
@@ -75,6 +79,39 @@ def test_a_convention_alone_is_left_to_the_probe() -> None:
     assert load("mutants:cma-note")[1] == {}
     found = loaded("mutants:cma-note").conventions
     assert found.momentum == "update", asdict(found)
+
+
+BY = {  # the bugs of masks and ranks, each with an invariant that kills it
+    "tf-mask-ignored": "masked_output_is_that_of_the_kept_places",
+    "keras-fused-mask": "masked_output_is_that_of_the_kept_places",
+    "tts-padding-counted": "masked_output_is_that_of_the_kept_places",
+    "deepspeech-zero-padding": "masked_running_statistics_are_those_of_the_kept_places",
+    "nnabla-sync-sums-twice": "ranks_add_up_the_parameter_gradients",
+}
+
+
+@pytest.mark.parametrize("name", BY)
+def test_a_bug_of_masks_or_ranks_dies_by_its_invariant(name: str) -> None:
+    """Its invariant fails, nothing without a mask or ranks does, and the cause is its own."""
+    target = named(name)[0]
+    killed = run_invariant(target, INVARIANTS[BY[name]], seed_number=1)
+    assert killed.verdict == "fail"
+    for plain in ("output_agrees_with_reference", "input_gradient_agrees_with_reference"):
+        assert run_invariant(target, INVARIANTS[plain], examples=20).verdict == "pass"
+    (cause,) = causes(target)
+    assert cause.names == (all_mutants()[name].body,)
+
+
+@pytest.mark.parametrize("name", OF_MASKS_AND_RANKS)
+def test_what_nobody_reported_is_told_by_its_name(name: str) -> None:
+    """Each further error of masks and ranks is caught, and its sentence is what a run would say."""
+    target = built(name, OF_MASKS_AND_RANKS[name], TORCH)
+    own = [i for i in INVARIANTS.values() if {"mask", "sync_forward_train"} & set(i.needs)]
+    own += [INVARIANTS["ranks_give_the_input_gradient_of_the_whole_batch"]]
+    own += [INVARIANTS["ranks_add_up_the_parameter_gradients"]]
+    offered = [i for i in own if set(i.needs) <= target.offers]
+    assert any(run_invariant(target, i, seed_number=1).verdict == "fail" for i in offered)
+    assert SENTENCES[name] in [cause.sentence for cause in causes(target)]
 
 
 @pytest.mark.parametrize(

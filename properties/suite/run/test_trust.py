@@ -18,7 +18,14 @@ from properties.model.contract import Target
 from properties.model.layouts import LAYOUTS
 from properties.run.api import check
 from properties.run.cancellation import cancels
-from properties.run.causes import BODIES, EXTRA, PLANTED, SENTENCES, known
+from properties.run.causes import (
+    BODIES,
+    EXTRA,
+    OF_MASKS_AND_RANKS,
+    PLANTED,
+    SENTENCES,
+    known,
+)
 from properties.run.diagnosis import causes
 from properties.run.screen import screen
 from properties.run.session import Options, session
@@ -284,7 +291,7 @@ def test_an_edge_hides_no_core_failure() -> None:
 
 def test_every_sentence_is_of_a_known_error() -> None:
     """The table of causes has no name that is no error."""
-    assert set(SENTENCES) <= {*PLANTED, *BODIES, *EXTRA}
+    assert set(SENTENCES) <= {*PLANTED, *BODIES, *OF_MASKS_AND_RANKS, *EXTRA}
 
 
 @pytest.mark.parametrize("name", EXTRA)

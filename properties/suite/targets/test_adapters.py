@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from direct import DIRECT, PATCHED
 
 from properties.invariants import INVARIANTS
 from properties.model.cases import Case, Recipe, build
-from properties.model.contract import Target
+from properties.model.contract import Misbehaved, Target
 from properties.model.verdict import Outcome, judge
 from properties.run.expectations import entries_for, read
 from properties.targets.adapters.built_in import BUILT_IN, ORDERS
@@ -105,6 +106,30 @@ def test_each_order_of_modes_agrees_or_is_registered(name: str) -> None:
     failed = judged(target, SECOND, dtype).failure is not None
     assert failed <= bool(known)
     assert failed or all(e.rare for e in known)
+
+
+@pytest.mark.parametrize("name", ["flax:linen", "flax:nnx", "flax:sync"])
+def test_flax_with_a_mask_or_on_ranks_is_the_batch_that_counts(name: str) -> None:
+    """On a plain float64 batch a mask hides what it should, and devices share their statistics."""
+    pytest.importorskip("flax")
+    target = loaded(name)
+    case = case_for(target, "float64")
+    needs = {"mask"} if name != "flax:sync" else {"sync_forward_train", "sync_backward_train"}
+    names = [n for n, i in INVARIANTS.items() if needs & set(i.needs)]
+    assert len(names) == 4 and needs <= target.offers
+    for invariant in names:
+        assert judge(INVARIANTS[invariant].check(target, case)).failure is None, invariant
+
+
+@pytest.mark.parametrize("name", [n for n in HERE if n.startswith("keras:")])
+def test_keras_with_a_mask_is_right_but_of_one_channel(name: str) -> None:
+    """Three channels agree in float32; one raises, as it is registered."""
+    target, invariant = loaded(name), INVARIANTS["masked_output_is_that_of_the_kept_places"]
+    case = case_for(target)
+    assert judge(invariant.check(target, case)).failure is None
+    one = build(replace(case.recipe, channels=1), target.conventions)
+    with pytest.raises(Misbehaved, match="forward_train raised"):
+        judge(invariant.check(target, one))
 
 
 def test_counts_are_kept_beside_the_averages() -> None:

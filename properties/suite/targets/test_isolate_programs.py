@@ -119,7 +119,7 @@ STRANGE = {
     "another message": ("send(b'Q')", "cannot be decoded: message 'Q': expected H or X"),
     "a print": ("print('hello there, this is no message', flush=True)", "cannot be decoded"),
     "an unknown function": ("greet(['forward'])", "function 'forward': expected those of the"),
-    "no forward_train": ("greet(['fold'])", "it has no forward_train"),
+    "no forward_train": ("greet(['backward_train'])", "it has no forward_train"),
     "no JSON": ("greet(conventions='{')", "no JSON"),
     "no mapping": ("greet(conventions='[]')", "expected a JSON object"),
     "a wrong convention": (

@@ -160,7 +160,7 @@ def test_third_parties_register_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "entry_points", lambda *, group: groups[group])
     functions, stated = targets.load("theirs")
     assert functions == {"forward_train": bn.forward_train}
-    assert stated == {"momentum": "keep"}
+    assert stated == {"momentum": "keep", "masked_by": "mask"}
     with pytest.raises(TargetError, match=r"expected one of bn, bn:per_activation, .*theirs"):
         targets.load("thiers")
 
@@ -433,6 +433,7 @@ def test_a_function_that_raises_at_first_is_not_offered(name: str) -> None:
     assert name not in target.offers
     assert target.refused[name] == f"{name} raised RuntimeError: half done"
     leaning = {"forward_eval": {"backward_eval"}, "backward_train": {"double_backward_train"}}
+    leaning |= {"sync_forward_train": {"sync_backward_train"}}
     assert set(functions) - target.offers == {name} | leaning.get(name, set())
 
 

@@ -31,12 +31,13 @@ def layer(x: Any, gamma: Any, eps: Any, **options: Any) -> nn.BatchNorm:
     return nn.BatchNorm(epsilon=eps, dtype=x.dtype, use_scale=affine, use_bias=affine, **options)
 
 
-def train(
-    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any, momentum: Any, **options: Any
-) -> Any:
-    """Return y and the new running statistics."""
+def train(x: Any, gamma: Any, beta: Any, *rest: Any, **options: Any) -> Any:
+    """Return y and the new running statistics from (mean, var, eps, momentum), and from a mask."""
+    mean, var, eps, momentum, *masks = rest
+    told = {"mask": masks[0][..., None]} if masks else {}
     norm = layer(x, gamma, eps, use_running_average=False, momentum=momentum, **options)
-    y, new = norm.apply(variables(gamma, beta, mean, var), x, mutable=["batch_stats"])
+    held = variables(gamma, beta, mean, var)
+    y, new = norm.apply(held, x, mutable=["batch_stats"], **told)
     return y, new["batch_stats"]["mean"], new["batch_stats"]["var"]
 
 
@@ -53,4 +54,4 @@ def initial_state(channels: int, dtype: Any) -> Any:
     return new["mean"].astype(dtype), new["var"].astype(dtype)
 
 
-TARGET = target(train, infer, CONVENTIONS=CONVENTIONS, initial_state=initial_state)
+TARGET = target(train, infer, masks=True, CONVENTIONS=CONVENTIONS, initial_state=initial_state)

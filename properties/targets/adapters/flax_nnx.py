@@ -37,10 +37,13 @@ def layer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) ->
     return norm
 
 
-def train(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any, momentum: Any) -> Any:
+def train(
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any, momentum: Any, mask: Any = None
+) -> Any:
     """Return y and the new running statistics."""
     norm = layer(x, gamma, beta, mean, var, epsilon=eps, momentum=momentum)
-    return norm(x, use_running_average=False), norm.mean.get_value(), norm.var.get_value()
+    y = norm(x, use_running_average=False, mask=None if mask is None else mask[..., None])
+    return y, norm.mean.get_value(), norm.var.get_value()
 
 
 def infer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) -> Any:
@@ -72,5 +75,10 @@ def living_layer(gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentu
 
 
 TARGET = target(
-    train, infer, CONVENTIONS=CONVENTIONS, initial_state=initial_state, **living(living_layer)
+    train,
+    infer,
+    masks=True,
+    CONVENTIONS=CONVENTIONS,
+    initial_state=initial_state,
+    **living(living_layer),
 )

@@ -11,6 +11,7 @@ import jax
 from jax.sharding import Mesh, PartitionSpec
 
 from . import flax_linen
+from .equal_ranks import on_ranks
 from .flax_linen import CONVENTIONS
 from .from_jax import target
 
@@ -31,16 +32,26 @@ def shards(n: int) -> int:
 
 def train(x: Any, *rest: Any) -> Any:
     """Return y and the new running statistics, of which each device computes the same."""
-    mesh = Mesh(jax.devices("cpu")[: shards(x.shape[0])], ("shard",))
+    return split_over(shards(x.shape[0]), x, *rest)
+
+
+def split_over(count: int, x: Any, *rest: Any) -> Any:
+    """Return the same, over so many devices."""
+    mesh = Mesh(jax.devices("cpu")[:count], ("shard",))
     split = jax.shard_map(
         partial(flax_linen.train, axis_name="shard"),
         mesh=mesh,
-        in_specs=(SPLIT, *(WHOLE,) * len(rest)),
+        in_specs=(SPLIT, *(WHOLE,) * 6, *(SPLIT,) * len(rest[6:])),  # the last may be a mask
         out_specs=(SPLIT, WHOLE, WHOLE),
     )
     return split(x, *rest)
 
 
 TARGET = target(
-    train, flax_linen.infer, CONVENTIONS=CONVENTIONS, initial_state=flax_linen.initial_state
+    train,
+    flax_linen.infer,
+    masks=True,
+    CONVENTIONS=CONVENTIONS,
+    initial_state=flax_linen.initial_state,
+    **on_ranks(lambda count: target(partial(split_over, count), flax_linen.infer)),
 )

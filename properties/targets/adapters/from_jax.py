@@ -40,12 +40,15 @@ class _Shapes:
         self.known.add(key)
 
 
-def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) -> SimpleNamespace:
+def target(
+    train: Callable[..., Any], infer: Callable[..., Any], *, masks: bool = False, **more: Any
+) -> SimpleNamespace:
     """Return the contract's functions over two pure functions.
 
     Args:
         train: (x, gamma, beta, mean, var, eps, momentum) -> y, mean, var.
         infer: (x, gamma, beta, mean, var, eps) -> y.
+        masks: whether train takes a mask of bool (n, *spatial) besides, behind momentum.
         more: further functions of the contract, and CONVENTIONS.
     """
     compiled = {
@@ -73,8 +76,14 @@ def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) ->
     def forward_train(
         x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float
     ) -> Any:
-        shapes.seen(x, gamma, *state)
-        saved = "train", _own(x, gamma, beta), (*_own(*state), eps, momentum)
+        return with_mask(x, gamma, beta, *state, eps=eps, momentum=momentum)
+
+    def with_mask(
+        x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float, mask: Any = None
+    ) -> Any:
+        shapes.seen(x, gamma, *state, mask)
+        told = () if mask is None else (jnp.array(mask),)
+        saved = "train", _own(x, gamma, beta), (*_own(*state), eps, momentum, *told)
         return *compiled["train"](*saved[1:]), saved
 
     def forward_eval(x: Any, gamma: Any, beta: Any, *state: Any, eps: float) -> Any:
@@ -86,7 +95,7 @@ def target(train: Callable[..., Any], infer: Callable[..., Any], **more: Any) ->
         return second(order, *along[-1], _own(*along[:3]), *_own(along[3]))
 
     return SimpleNamespace(
-        forward_train=forward_train,
+        forward_train=with_mask if masks else forward_train,
         forward_eval=forward_eval,
         backward_train=lambda dy, saved: gradients(*saved, *_own(dy)),
         backward_eval=lambda dy, saved: gradients(*saved, *_own(dy)),

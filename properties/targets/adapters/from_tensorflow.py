@@ -28,15 +28,16 @@ def _array(t: Any) -> Any:
     return None if t is None else t.numpy()
 
 
-def target(run: Callable[..., Any], **more: Any) -> SimpleNamespace:
+def target(run: Callable[..., Any], *, masks: bool = False, **more: Any) -> SimpleNamespace:
     """Return the contract's functions over one function on tensors.
 
     Args:
         run: (training, x, gamma, beta, mean, var, eps, momentum) -> y, mean, var.
+        masks: whether it takes a mask of bool (n, *spatial) besides, behind momentum.
         more: further functions of the contract, and CONVENTIONS.
     """
 
-    def ran(training: bool, given: Any, state: Any, *rest: float) -> Any:
+    def ran(training: bool, given: Any, state: Any, *rest: Any) -> Any:
         leaves, kept = _tensors(given), _tensors(state)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([leaf for leaf in leaves if leaf is not None])
@@ -47,6 +48,10 @@ def target(run: Callable[..., Any], **more: Any) -> SimpleNamespace:
         x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
     ) -> Any:
         return ran(True, (x, gamma, beta), (mean, var), eps, momentum)
+
+    def with_mask(*given: Any, eps: float, momentum: float, mask: Any = None) -> Any:
+        told = () if mask is None else (tf.constant(mask),)
+        return ran(True, given[:3], given[3:], eps, momentum, *told)
 
     def forward_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float) -> Any:
         y, _, _, saved = ran(False, (x, gamma, beta), (mean, var), eps, 0.5)
@@ -72,7 +77,7 @@ def target(run: Callable[..., Any], **more: Any) -> SimpleNamespace:
         return _array(forward.jvp(y))
 
     return SimpleNamespace(
-        forward_train=forward_train,
+        forward_train=with_mask if masks else forward_train,
         forward_eval=forward_eval,
         backward_train=backward,
         backward_eval=backward,

@@ -15,7 +15,11 @@ from .tensors import array, tensor
 
 
 def target(
-    run: Callable[..., Any], pure: Callable[..., Any] | None = None, **more: Any
+    run: Callable[..., Any],
+    pure: Callable[..., Any] | None = None,
+    *,
+    masks: bool = False,
+    **more: Any,
 ) -> SimpleNamespace:
     """Return the contract's functions over one function on tensors.
 
@@ -24,20 +28,25 @@ def target(
             in place, as PyTorch does.
         pure: (x, gamma, beta, mean, var, eps, momentum) -> y in training, for forward mode and the
             second derivative; without it `run` is called with no running statistics.
+        masks: whether both take a mask of bool (n, *spatial) besides, behind momentum.
         more: further functions of the contract, and CONVENTIONS.
     """
 
-    def ran(training: bool, given: Any, mean: Any, var: Any, eps: float, momentum: float) -> Any:
+    def ran(training: bool, given: Any, mean: Any, var: Any, *others: Any) -> Any:
         leaves = [tensor(a, True) for a in given]
         state = [None if a is None else tensor(a.copy()) for a in (mean, var)]
-        y = run(training, *leaves, *state, eps, momentum)
-        rest = (tensor(mean), tensor(var), eps, momentum)
+        y = run(training, *leaves, *state, *others)
+        rest = (tensor(mean), tensor(var), *others)
         return array(y), *(array(t) for t in state), (leaves, y, rest)
 
     def forward_train(
         x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
     ) -> Any:
         return ran(True, (x, gamma, beta), mean, var, eps, momentum)
+
+    def with_mask(*given: Any, eps: float, momentum: float, mask: Any = None) -> Any:
+        told = () if mask is None else (torch.from_numpy(mask.copy()),)
+        return ran(True, given[:3], *given[3:], eps, momentum, *told)
 
     def forward_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float) -> Any:
         y, _, _, saved = ran(False, (x, gamma, beta), mean, var, eps, 0.0)
@@ -69,7 +78,7 @@ def target(
             return array(ty)
 
     return SimpleNamespace(
-        forward_train=forward_train,
+        forward_train=with_mask if masks else forward_train,
         forward_eval=forward_eval,
         backward_train=backward,
         backward_eval=backward,

@@ -20,4 +20,4 @@ def train(*given: Any) -> Any:
     return keras_layer.run(True, *given)
 
 
-TARGET = target(train, infer, CONVENTIONS=keras_layer.CONVENTIONS)
+TARGET = target(train, infer, masks=True, CONVENTIONS=keras_layer.CONVENTIONS)

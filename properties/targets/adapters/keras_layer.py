@@ -26,7 +26,15 @@ def choose(backend: str) -> None:
 
 
 def run(
-    training: bool, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any, momentum: Any
+    training: bool,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    var: Any,
+    eps: Any,
+    momentum: Any,
+    mask: Any = None,
 ) -> Any:
     """Return y and the new running statistics of a layer that holds these."""
     import keras
@@ -40,5 +48,5 @@ def run(
     layer.build(x.shape)
     layer.epsilon, layer.momentum = eps, momentum  # the constructor would make floats of tracers
     params = [gamma, beta] if affine else []
-    y, (mean, var) = layer.stateless_call(params, [mean, var], x, training=training)
+    y, (mean, var) = layer.stateless_call(params, [mean, var], x, training=training, mask=mask)
     return y, mean, var

@@ -7,4 +7,4 @@ from . import keras_layer
 keras_layer.choose("tensorflow")
 from .from_tensorflow import target  # noqa: E402  the backend is chosen first
 
-TARGET = target(keras_layer.run, CONVENTIONS=keras_layer.CONVENTIONS)
+TARGET = target(keras_layer.run, masks=True, CONVENTIONS=keras_layer.CONVENTIONS)

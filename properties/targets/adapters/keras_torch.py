@@ -68,4 +68,4 @@ def module(rank: int, *arrays: Any, eps: float, momentum: float) -> Module:
     return Module(layer)
 
 
-TARGET = target(run, pure, CONVENTIONS=keras_layer.CONVENTIONS, **living(module))
+TARGET = target(run, pure, masks=True, CONVENTIONS=keras_layer.CONVENTIONS, **living(module))

@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Functions = dict[str, Callable[..., Any]]
-
 
 @dataclass(frozen=True)
 class Pure:
@@ -64,7 +62,7 @@ def _own(a: Any) -> Any:
     return jnp.array(a.astype(a.dtype.newbyteorder("=")))
 
 
-def living(make: Callable[..., Pure]) -> Functions:
+def living(make: Callable[..., Pure]) -> dict[str, Any]:
     """Return the functions of a layer that lives.
 
     Args:

@@ -65,7 +65,7 @@ class Living:
         return other
 
 
-def living(make: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+def living(make: Callable[..., Any]) -> dict[str, Any]:
     """Return the functions of a layer that lives.
 
     Args:

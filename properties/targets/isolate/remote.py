@@ -9,13 +9,14 @@ import os
 import struct
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...model.contract import (
+    ALONE,
     ARGUMENTS,
     FUNCTIONS,
     LAYER,
@@ -124,7 +125,7 @@ class Remote:
         for name in names:
             if name not in (*FUNCTIONS, *LAYER):
                 raise Undecodable(f"function {name[:40]!r}: expected those of the contract")
-        if "forward_train" not in names:
+        if not {"forward_train", *ALONE} & set(names):
             raise TargetError(f"target={self.spec}: it has no forward_train")
         self.functions: dict[str, Callable[..., Any]] = {n: partial(self.call, n) for n in names}
         try:
@@ -161,7 +162,7 @@ class Remote:
         if any(isinstance(a, _Saved) and a.process is not process for a in args):
             raise Misbehaved(f"{name}: what its forward saved is gone with the process that had it")
         self.calls += 1
-        arrays = [a for a in (*args, *options.values()) if isinstance(a, np.ndarray)]
+        arrays = list(_arrays((*args, *options.values())))
         block = lay(arrays) if self.placed else Block(b"", [])
         faults: list[str] = []
         try:
@@ -171,7 +172,7 @@ class Remote:
             answer = self._besides(message, faults)
             result = self._result(name, answer, watched.gave)
             if self.placed:
-                faults += self._settled(name, args, arrays, block, start)
+                faults += self._settled(name, args, options, arrays, block, start)
                 self.kept[self.calls] = watched
         except Gone as error:
             raise Died(f"{name} {error}", error.waited) from error
@@ -305,15 +306,24 @@ class Remote:
         return tuple(result) if isinstance(result, list) else result
 
     def _settled(
-        self, name: str, args: Any, arrays: list[Array], block: Block, start: int
+        self, name: str, args: Any, options: Any, arrays: list[Array], block: Block, start: int
     ) -> list[str]:
         """Bring what the call changed into its arguments; return where it wrote besides."""
         where = settle(block, self.arena.read(start, len(block.data)))
         if not where:
             return []
-        names = [n for n, a in zip(ARGUMENTS[name], args, strict=False) if a is not None]
-        names = [n for n in names if n != "saved"][: len(arrays)]
+        given = {**dict(zip(ARGUMENTS[name], args, strict=False)), **options}
+        names = [n for n, a in given.items() for _ in _arrays([a])]
         return [f"wrote {where.format(*names)}"]
+
+
+def _arrays(values: Iterable[Any]) -> Iterator[Array]:
+    """Yield the arrays among values, those in lists too."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _arrays(value)
 
 
 def isolated(spec: str, limits: Limits) -> Remote:

@@ -22,7 +22,13 @@ from .protocol import VERSION, Held, Opaque, Reader, Undecodable
 from .watch import Watch
 
 # how many results; the last stays here
-_SAVED = {"forward_train": 4, "forward_eval": 2, "new_layer": 1, "copy_layer": 1}
+_SAVED = {
+    "forward_train": 4,
+    "forward_eval": 2,
+    "sync_forward_train": 4,
+    "new_layer": 1,
+    "copy_layer": 1,
+}
 
 
 def main(options: dict[str, Any]) -> None:
@@ -205,11 +211,12 @@ class _Server:
         body = bytearray(b"R")
         if isinstance(result, (tuple, list)):
             parts = list(result)
+            sent = _of_ranks if name.startswith("sync_") else _plain
             if len(parts) == _SAVED.get(name):
                 self.forwards += 1
                 self.saved[self.forwards] = parts[-1]
-                return body, [*(_plain(part) for part in parts[:-1]), Held(self.forwards)]
-            return body, [_plain(part) for part in parts]
+                return body, [*(sent(part) for part in parts[:-1]), Held(self.forwards)]
+            return body, [sent(part) for part in parts]
         return body, _plain(result)
 
     def _reply(
@@ -259,6 +266,11 @@ def _text(value: Any) -> str:
         return str(value) if isinstance(value, BaseException) else repr(value)
     except Exception:
         return "(no text)"
+
+
+def _of_ranks(value: Any) -> Any:
+    """Return a result that may be a list, of one array per rank, likewise."""
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else _plain(value)
 
 
 def _plain(value: Any) -> Any:
