@@ -142,16 +142,17 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
     return stated
 
 
-_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",)}
+_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",), "dtypes": ("no halves",)}
 
 
 def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Split what a target states into conventions and what its adapter knows besides.
 
-    The latter: eps is fixed, or passed on; momentum is passed on; a remark for the user.
+    The latter: eps is fixed, or passed on; momentum is passed on; halves are not to be tried; a
+    remark for the user; the style in which it is written, and what each name was taken for.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
-    told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
+    told |= {k: stated[k] for k in ("remark", "style") if isinstance(stated.get(k), str)}
     return {key: value for key, value in stated.items() if key not in told}, told
 
 
@@ -173,7 +174,8 @@ class Target:
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
     batch" and "one value"; refused says why something is missing; broken holds what a function
     that exists did in its first plain call where that was a failure; remarks, what was noticed;
-    crashed, which functions ended their process in their first plain call.
+    crashed, which functions ended their process in their first plain call; style, the one that was
+    recognised with what each name was taken for.
     """
 
     spec: str
@@ -184,6 +186,7 @@ class Target:
     broken: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     crashed: frozenset[str] = frozenset()
+    style: str = ""
 
 
 @dataclass(frozen=True)

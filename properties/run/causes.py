@@ -55,6 +55,38 @@ def _gamma_ignored(functions: Functions) -> Functions:
     return {**functions, **wrong}
 
 
+def _over_n_minus_1_throughout(functions: Functions) -> Functions:
+    """Normalize by the unbiased variance, with the gradients of that, as autograd gives them.
+
+    xc / sqrt(n/(n-1) var + eps) = k xc / sqrt(var + k k eps), where k k = (n - 1) / n.
+    """
+
+    def scaled(gamma: Any, k: float) -> Any:
+        return gamma * gamma.dtype.type(k)
+
+    def forward(x: Array, gamma: Any, *rest: Any, eps: float, **options: Any) -> Any:
+        given = np.ones(x.shape[1], x.dtype) if gamma is None else gamma
+        n = x.size // max(given.size, 1)
+        k = np.sqrt((n - 1) / n) if n > 1 else 1.0
+        found = functions["forward_train"](x, scaled(given, k), *rest, eps=eps * k * k, **options)
+        return *found[:3], (found[3], k, gamma is None)
+
+    def backward(dy: Array, saved: Any) -> Any:
+        dx, dgamma, dbeta = functions["backward_train"](dy, saved[0])
+        return (dx, None, None) if saved[2] else (dx, scaled(dgamma, saved[1]), dbeta)
+
+    def tangent(tx: Array, tgamma: Array, tbeta: Array, saved: Any) -> Any:
+        return functions["jvp_train"](tx, scaled(tgamma, saved[1]), tbeta, saved[0])
+
+    def second(ddx: Array, ddgamma: Array, ddbeta: Array, dy: Array, saved: Any) -> Any:
+        given = ddx, scaled(ddgamma, saved[1]), ddbeta, dy, saved[0]
+        by_x, by_gamma, by_dy = functions["double_backward_train"](*given)
+        return by_x, scaled(by_gamma, saved[1]), by_dy
+
+    wrong: Functions = {"forward_train": forward, "backward_train": backward, "jvp_train": tangent}
+    return {**functions, **wrong, "double_backward_train": second}
+
+
 def _swapped(name: str, one: int, two: int) -> Pieces:
     """Return the right pieces with two results of a function swapped."""
 
@@ -138,6 +170,7 @@ def _square_as_plain(
 EXTRA: Named = {
     "transposed_fold_takes_the_axis_that_fits": Pieces(fold=_square_as_plain),
     "gamma_ignored": Pieces(rewire=_gamma_ignored),
+    "output_and_gradients_over_n_minus_1": Pieces(rewire=_over_n_minus_1_throughout),
     "output_over_n_minus_1": Pieces(output=_over_n_minus_1_in_output),
     "eps_added_after_the_division": Pieces(
         rstd=lambda var, eps: root_of_sum(var, 0 * eps), rewire=_eps_added_to_xhat

@@ -45,8 +45,9 @@ def probed(
             f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
             "try: pip install ml_dtypes"
         )
-    conventions = Conventions(**{**known, "dtypes": known.get("dtypes", _installed_dtypes())})
-    target = Target(spec, functions, conventions)
+    tried = [n for n in _installed_dtypes() if "dtypes" not in told or n not in _HALVES]
+    conventions = Conventions(**{"dtypes": tuple(tried), **known})
+    target = Target(spec, functions, conventions, style=told.get("style", ""))
     first = _first_call(target, "dtypes" in known)
     refused: dict[str, str] = {}
     target = _axes(target, first, known)
