@@ -142,13 +142,19 @@ def stated_conventions(mapping: Mapping[str, Any], spec: str) -> dict[str, Any]:
     return stated
 
 
-_TOLD = {"eps": ("fixed", "passed"), "fixed_momentum": ("passed",), "dtypes": ("no halves",)}
+_TOLD = {
+    "eps": ("fixed", "passed"),
+    "fixed_momentum": ("passed",),
+    "dtypes": ("no halves",),
+    "compiled": ("per shape",),
+}
 
 
 def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Split what a target states into conventions and what its adapter knows besides.
 
-    The latter: eps is fixed, or passed on; momentum is passed on; halves are not to be tried; a
+    The latter: eps is fixed, or passed on; momentum is passed on; halves are not to be tried;
+    each shape is compiled for; a
     remark for the user; the style in which it is written, and what each name was taken for.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
@@ -172,10 +178,10 @@ class Target:
 
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
-    batch" and "one value"; refused says why something is missing; broken holds what a function
-    that exists did in its first plain call where that was a failure; remarks, what was noticed;
-    crashed, which functions ended their process in their first plain call; style, the one that was
-    recognised with what each name was taken for.
+    batch", "one value", and "few shapes" where it is slow on each new one; refused says why
+    something is missing; broken holds what a function that exists did in its first plain call where
+    that was a failure; remarks, what was noticed; crashed, which functions ended their process in
+    their first plain call; style, the one that was recognised with what each name was taken for.
     """
 
     spec: str

@@ -58,6 +58,7 @@ def probed(
     conventions = replace(target.conventions, ndim=tuple(ranks), dtypes=tuple(dtypes))
     target = replace(target, conventions=conventions)
     offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
+    offers |= {"few shapes"} if "compiled" in told else set()
     broken: dict[str, str] = {}
     crashed: set[str] = set()
     offers |= set(_capabilities(target, dtypes[0], first[1], refused, broken, crashed))

@@ -22,6 +22,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "inference": ("use_running_average", "inference", "deterministic", "is_eval", "evaluate"),
     "mode": ("mode",),
     "self": ("self",),
+    "key": ("key", "rng", "rngs"),
+    "axis_name": ("axis_name",),
     "channels": (*styles.SIZE, "n_neurons", "num_hidden", "hidden_size", "nf", "width"),
     "ndim": ("num_dims", "n_dims", "ndim", "ndims", "rank"),
     "axis": ("axis", "axes", "reduction_axes"),
@@ -75,12 +77,19 @@ def meanings(
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+    def of(called: Any, left_out: int = 0) -> dict[str, inspect.Parameter]:
+        known = list(inspect.signature(called).parameters.items())[left_out:]
+        return {name: p for name, p in known if p.kind not in several}
+
     try:
-        known = inspect.signature(function).parameters
+        found = of(function)
+        if not found and inspect.isclass(function):  # a metaclass may hide them
+            found = of(function.__init__, 1)
     except (TypeError, ValueError) as error:
         raise Unfit(f"{_name(function)} does not tell its parameters") from error
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name: p for name, p in known.items() if p.kind not in several}
+    return found
 
 
 def given(function: Any, found: Mapping[str, str], values: Mapping[str, Any]) -> Any:
@@ -202,6 +211,45 @@ def channels_of(gamma: Array | None, mean: Array | None, x: Any, axis: int) -> i
         if a is not None:
             return int(a.shape[0])
     return int(x.shape[axis])
+
+
+def filled(tree: Any, values: Mapping[str, Any]) -> Any:
+    """Return a pytree of JAX whose leaves are these values where their names say so.
+
+    Each has the dimensions of the leaf that it stands for; None stands for none.
+    """
+    import jax
+
+    def leaf(path: Any, old: Any) -> Any:
+        value = values.get(key_of(path))
+        if value is None or old.ndim == value.ndim:
+            return old if value is None else value
+        return value.reshape([1 if size == 1 else -1 for size in old.shape])
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def key_of(path: Any) -> str:
+    """Return what the last name of a path in a pytree stands for, "" if it is not known."""
+    for step in reversed(path):
+        name = next((getattr(step, a) for a in ("key", "name") if hasattr(step, a)), None)
+        if isinstance(name, str) and name not in ("value", "raw_value"):
+            return next((key for key, names in KEPT.items() if name.lower() in names), "")
+    return ""
+
+
+def state_in(rest: Any, channels: int) -> tuple[Any, Any]:
+    """Return the new running mean and variance among further results, by name or else by order."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(rest)[0]
+    named = {key_of(path): leaf for path, leaf in leaves}
+    plain = [leaf for path, leaf in leaves if getattr(leaf, "size", 0) == channels]
+    if {"running_mean", "running_var"} <= named.keys():
+        plain = [named["running_mean"], named["running_var"]]
+    if len(plain) < 2:
+        return None, None
+    return plain[0].reshape(-1), plain[1].reshape(-1)
 
 
 def flat(values: Any) -> list[Any]:
