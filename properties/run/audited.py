@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.contract import Target
+from ..targets.styles import by_framework
 
 SECONDS = 20.0
 _RIGHT = "audit: its 2-D formulas are right in exact arithmetic: look at ranks, dtypes and state"
@@ -27,8 +28,7 @@ def asked(target: Target, seed: int, seconds: float = SECONDS) -> list[str]:
     """
     spec, c = target.spec, target.conventions
     path = Path(spec)
-    numpy = target.style.partition(":")[0] in ("", "cs231n", "numpy-class")
-    if path.suffix != ".py" or not path.is_file() or not numpy:
+    if path.suffix != ".py" or not path.is_file() or by_framework(target.style):
         return []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "audit.json")

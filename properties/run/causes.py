@@ -20,7 +20,7 @@ from reference import forms
 from ..bugs.elsewhere import BODIES
 from ..model.contract import Array
 from ..plants.planted import PLANTED
-from ..plants.textbook import Functions, Pieces, folded, root_of_sum
+from ..plants.textbook import Functions, Pieces, by_convention, folded, root_of_sum
 
 Named = dict[str, Pieces]
 
@@ -75,16 +75,7 @@ def _over_n_minus_1_throughout(functions: Functions) -> Functions:
         dx, dgamma, dbeta = functions["backward_train"](dy, saved[0])
         return (dx, None, None) if saved[2] else (dx, scaled(dgamma, saved[1]), dbeta)
 
-    def tangent(tx: Array, tgamma: Array, tbeta: Array, saved: Any) -> Any:
-        return functions["jvp_train"](tx, scaled(tgamma, saved[1]), tbeta, saved[0])
-
-    def second(ddx: Array, ddgamma: Array, ddbeta: Array, dy: Array, saved: Any) -> Any:
-        given = ddx, scaled(ddgamma, saved[1]), ddbeta, dy, saved[0]
-        by_x, by_gamma, by_dy = functions["double_backward_train"](*given)
-        return by_x, scaled(by_gamma, saved[1]), by_dy
-
-    wrong: Functions = {"forward_train": forward, "backward_train": backward, "jvp_train": tangent}
-    return {**functions, **wrong, "double_backward_train": second}
+    return {**functions, "forward_train": forward, "backward_train": backward}
 
 
 def _swapped(name: str, one: int, two: int) -> Pieces:
@@ -171,6 +162,12 @@ EXTRA: Named = {
     "transposed_fold_takes_the_axis_that_fits": Pieces(fold=_square_as_plain),
     "gamma_ignored": Pieces(rewire=_gamma_ignored),
     "output_and_gradients_over_n_minus_1": Pieces(rewire=_over_n_minus_1_throughout),
+    "output_gradients_and_running_variance_over_n_minus_1": Pieces(
+        rewire=_over_n_minus_1_throughout,
+        running_variance=lambda var, n, convention, eps: (
+            by_convention(var, n, convention, eps) * var.dtype.type(n / max(n - 1, 1))
+        ),
+    ),
     "output_over_n_minus_1": Pieces(output=_over_n_minus_1_in_output),
     "eps_added_after_the_division": Pieces(
         rstd=lambda var, eps: root_of_sum(var, 0 * eps), rewire=_eps_added_to_xhat

@@ -45,6 +45,20 @@ STYLES = (
 NAMES = ("contract", *(style.name for style in STYLES))
 
 
+def by_framework(taken: str) -> bool:
+    """Return whether the style in which a target was taken leaves derivatives to a framework."""
+    return any(style.package and taken.startswith(f"{style.name}:") for style in STYLES)
+
+
+def misfit(style: str, spec: str) -> str:
+    """Return what is wrong with a style that is asked for, "" if nothing is."""
+    if style not in NAMES:
+        return f"--style={style}: expected one of {', '.join(NAMES)}"
+    if not split(f"{style}:{spec}")[0] or split(spec)[0]:
+        return f"--style={style}: target={spec} is no file; expected FILE.py or FILE.py:NAME"
+    return ""
+
+
 def split(spec: str) -> tuple[str, str]:
     """Return the style that a spec begins with, as in pytorch:mine.py:Net, and the rest of it."""
     style, _, rest = spec.partition(":")

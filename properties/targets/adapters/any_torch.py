@@ -104,7 +104,7 @@ def _module(name: str, found: Any) -> Found:
     say += f".{words.told('forward', called)}" if len(called) > 1 else ""
     say += f"; {words.listed(kept)}"
     fixed = "eps" not in made_of.values() and not numbers.get("eps")
-    return *_target(run, say, fixed, flagged=True), found
+    return *of_run(run, say, fixed, flagged=True), found
 
 
 def _forward(made: Any) -> Any:
@@ -215,13 +215,13 @@ def _function(name: str, found: Any) -> Found:
         return (y, *(t.flatten() for t in new[:2])) if len(new) > 1 else (y, mean, var)
 
     flagged = bool({"training", "inference", "mode"} & set(taken.values()))
-    return *_target(run, words.told(name, taken), "eps" not in taken.values(), flagged), found
+    return *of_run(run, words.told(name, taken), "eps" not in taken.values(), flagged), found
 
 
 # --- both ----------------------------------------------------------------------------------------
 
 
-def _target(
+def of_run(
     run: Callable[..., Any], say: str, fixed: bool, flagged: bool
 ) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """Return the functions of the contract, and what is known besides.
