@@ -113,7 +113,7 @@ def _exact_ball(value: Array, p: Precision) -> Ball:
 def output_radius(
     x: Array, ref: Reference, gamma: Array, beta: Array, spread: Spread, p: Precision
 ) -> Array:
-    """Return the radius of y, (n, c), infinite where gamma * (x - mean) may pass the largest.  # (44)"""
+    """Return the radius of y, (n, c); none where gamma * (x - mean) may overflow.  # (44)"""
     scale = np.abs(gamma) * ref.rstd * _stretch(x, ref, p)
     by_rstd = ref.memo(size_of, ref.xc, None) * (scale * spread.rstd)  # (n, c)
     moved = by_rstd + scale * spread.mean * (1 + spread.rstd)  # (n, c)
