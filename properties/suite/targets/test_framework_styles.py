@@ -341,7 +341,8 @@ WRITTEN = {
         '"ndim": [2]', '"ndim": [2], "momentum": "update"', SWAPPED),
     "keras on jax": Written(
         ("keras", "jax"), KERAS, "keras: BatchNorm(momentum, epsilon=eps)(inputs=x, training);",
-        " + self.beta", "", "beta is ignored"),
+        "(1 - m) * var)", "(1 - m) * (var + self.epsilon))",
+        "the running variance averages var + eps in"),
     "keras on torch": Written(
         ("keras", "torch"), KERAS, "keras: BatchNorm(momentum, epsilon=eps)(inputs=x, training);",
         "ops.square(inputs - mean), axis=axes)",
