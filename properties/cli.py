@@ -38,6 +38,11 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         help="a built-in name, module, module:NAME, file.py, file.py:NAME or exec:COMMAND "
         "(default: bn)",
     )  # fmt: skip
+    run.add_argument(
+        "--style", default="", metavar="NAME",
+        help="how the file is written, where that is not recognised: contract, cs231n, "
+        "numpy-class, pytorch, jax, stax, flax, equinox, keras",
+    )  # fmt: skip
     run.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure")
     run.add_argument(
         "--examples", type=positive, default=100, metavar="N", help="per invariant (100)"
@@ -77,6 +82,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
 
 _ROOMS = {  # command: the module that has it, the prefix of its functions there, what it does
     "audit": ("audit", "", "judge a gradient formula exactly"),
+    "new": ("new", "", "print an adapter to begin with, in the style of your code"),
     "replay": ("corpus", "replay_", "run the regression corpus on a target"),
     "corpus": ("corpus", "", "add to, list, show and check the regression corpus"),
     "mutants": ("kill_matrix", "list_", "list the known bugs, runnable as mutants:NAME"),

@@ -113,13 +113,15 @@ def _exact_ball(value: Array, p: Precision) -> Ball:
 def output_radius(
     x: Array, ref: Reference, gamma: Array, beta: Array, spread: Spread, p: Precision
 ) -> Array:
-    """Return the radius of y, (n, c).  # (44)"""
+    """Return the radius of y, (n, c); none where gamma * (x - mean) may overflow.  # (44)"""
     scale = np.abs(gamma) * ref.rstd * _stretch(x, ref, p)
     by_rstd = ref.memo(size_of, ref.xc, None) * (scale * spread.rstd)  # (n, c)
     moved = by_rstd + scale * spread.mean * (1 + spread.rstd)  # (n, c)
     roundings = local.output(x, gamma, beta, ref, p)
     if roundings is None:
         roundings = _run(forms.OUTPUT, ref, p, x, gamma, beta, ref.mean, ref.rstd)
+    product = _checked(np.abs(gamma) * ref.memo(size_of, ref.xc, None), 1, p.largest)  # (n, c)
+    roundings = np.where(np.isinf(product), np.inf, roundings)
     return np.asarray(p.stored(ref.y, moved + roundings))
 
 

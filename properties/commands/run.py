@@ -32,6 +32,7 @@ from ..run.text import (
 )
 from ..support.signals import status_of, terminable
 from ..support.terminal import clear, coloured, complain, nearest, show, unwritable
+from ..targets import styles
 from ..targets.isolate import trace
 from ..targets.isolate.limits import Limits, needs_process
 
@@ -46,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
             return complain(f"{option}={unknown[0]}: no such invariant{_nearest(unknown[0])}")
     if wrong := unwritable(args.json):
         return complain(wrong)
+    if args.style:
+        if wrong := styles.misfit(args.style, args.target):
+            return complain(wrong)
+        args.target = f"{args.style}:{args.target}"
     limits = Limits(args.timeout, args.memory, args.in_process)
     seed = secrets.randbelow(2**32) if args.seed is None else args.seed
     options = Options(args.target, limits, args.examples, seed, args.database, strict=args.strict)

@@ -153,6 +153,23 @@ def bounded(
     return found | ({"mixed": ()} if channels <= NARROW else {})
 
 
+def coarse(channels: int, n: int, spatial: tuple[int, ...]) -> dict[str, Any]:
+    """Return the shape of few that stands for this one, for who compiles for each.
+
+    An empty batch, one value and large batches stay; else there are 9 shapes of rank 2 and 5 of
+    each other rank, some with more channels, rows or places than a block of 16.
+    """
+    if n == 1 or n > 1000:
+        return {"channels": min(channels, 2)}
+    rank, wide = len(spatial), 17 if channels > NARROW else 3
+    if n and max(spatial, default=0) > 3:
+        return {"channels": 3, "n": 2, "spatial": (17, 2, 1)[:rank]}
+    if rank:
+        return {"channels": wide, "n": n if n <= 2 else 5, "spatial": (2, 3, 2)[:rank]}
+    rows = n if n <= 2 else 65 if n > 40 else 5
+    return {"channels": 1 if channels == 1 else wide, "n": rows}
+
+
 def _spatial(ranks: Sequence[int], least: int, largest: int) -> list[tuple[int, ...]]:
     """Return spatial sizes from the least to the largest, as many for each rank."""
     sizes = list(itertools.product(range(least, largest + 1), repeat=3))
@@ -174,6 +191,8 @@ def _drawn(
         chosen = {**only, **{name: c[i] for name, c, i in zip(drawn, columns, at, strict=True)}}
         if inputs.wide:
             chosen |= bounded(chosen["channels"], chosen["n"], chosen["spatial"])
+        if "few shapes" in offers:
+            chosen |= coarse(chosen["channels"], chosen["n"], chosen["spatial"])
         return make(Recipe(**chosen))
 
     return _Indices([len(column) for column in columns]).map(made)

@@ -41,7 +41,7 @@ def masked_gradients(target: Target, held: Masked) -> Gradients:
     return contract.backward(target, masked_dy(held, result), result.saved, held.case.gamma)
 
 
-@invariant("padded_places_are_counted", "mask")
+@invariant("padded_places_are_counted", "mask", weight=0.5)
 def masked_output_is_that_of_the_kept_places(target: Target, case: Case) -> Iterable[Claim]:
     """At the places that a mask keeps the output is that of the batch without the others.
 
@@ -55,7 +55,13 @@ def masked_output_is_that_of_the_kept_places(target: Target, case: Case) -> Iter
         yield Claim("y at the kept places", at, wanted.value, wanted.radius)
 
 
-@invariant("running_variance_over_the_padded_size", "mask", "running statistics", inputs="tracked")
+@invariant(
+    "running_variance_over_the_padded_size",
+    "mask",
+    "running statistics",
+    inputs="tracked",
+    weight=0.5,
+)
 def masked_running_statistics_are_those_of_the_kept_places(
     target: Target, case: Case
 ) -> Iterable[Claim]:
@@ -71,7 +77,7 @@ def masked_running_statistics_are_those_of_the_kept_places(
         yield from parameter_agrees("running_var", result.running_var, var)
 
 
-@invariant("mask_in_forward_only", "mask", "masked gradients")
+@invariant("mask_in_forward_only", "mask", "masked gradients", weight=0.5)
 def masked_input_gradient_is_that_of_the_kept_places(target: Target, case: Case) -> Iterable[Claim]:
     """Where a mask keeps x its gradient is that of the batch without the others, elsewhere 0.
 
@@ -87,7 +93,7 @@ def masked_input_gradient_is_that_of_the_kept_places(target: Target, case: Case)
         yield Claim("dx at the hidden places", rest, 0 * rest, np.where(closed, 0 * rest, np.inf))
 
 
-@invariant("mask_in_forward_only", "mask", "masked gradients", inputs="affine")
+@invariant("mask_in_forward_only", "mask", "masked gradients", inputs="affine", weight=0.5)
 def masked_parameter_gradients_are_those_of_the_kept_places(
     target: Target, case: Case
 ) -> Iterable[Claim]:
@@ -102,7 +108,7 @@ def masked_parameter_gradients_are_those_of_the_kept_places(
         yield from parameter_agrees("dbeta", got.dbeta, wanted["dbeta"])
 
 
-@invariant("empty_mask_gives_nan", "empty mask")
+@invariant("empty_mask_gives_nan", "empty mask", weight=0.5)
 def batch_that_is_all_masked_leaves_the_state(target: Target, case: Case) -> Iterable[Claim]:
     """A mask that keeps nothing leaves the state as it was, with zero parameter gradients.
 

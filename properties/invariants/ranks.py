@@ -30,7 +30,7 @@ def back_on_ranks(target: Target, held: Ranked) -> Gradients:
     return contract.sync_backward(target, held.parts(held.whole.dy), saved, held.whole.gamma)
 
 
-@invariant("ranks_normalize_by_themselves", "sync_forward_train", alone=True)
+@invariant("ranks_normalize_by_themselves", "sync_forward_train", alone=True, weight=0.5)
 def ranks_give_the_output_of_the_whole_batch(target: Target, case: Case) -> Iterable[Claim]:
     """The ranks' outputs are those of the whole batch, however unequal its parts, some empty.
 
@@ -41,7 +41,13 @@ def ranks_give_the_output_of_the_whole_batch(target: Target, case: Case) -> Iter
     yield agrees("y of all ranks", held.whole, got, wanted)
 
 
-@invariant("statistics_of_ranks_are_averaged", "sync_forward_train", inputs="tracked", alone=True)
+@invariant(
+    "statistics_of_ranks_are_averaged",
+    "sync_forward_train",
+    inputs="tracked",
+    alone=True,
+    weight=0.5,
+)
 def ranks_average_in_the_statistics_of_the_whole_batch(
     target: Target, case: Case
 ) -> Iterable[Claim]:
@@ -56,7 +62,7 @@ def ranks_average_in_the_statistics_of_the_whole_batch(
     yield from parameter_agrees("running_var", result.running_var, var)
 
 
-@invariant("rank_gradient_sums_are_not_shared", "sync_backward_train", alone=True)
+@invariant("rank_gradient_sums_are_not_shared", "sync_backward_train", alone=True, weight=0.5)
 def ranks_give_the_input_gradient_of_the_whole_batch(target: Target, case: Case) -> Iterable[Claim]:
     """The ranks' input gradients are those of the whole batch.
 
@@ -67,7 +73,13 @@ def ranks_give_the_input_gradient_of_the_whole_batch(target: Target, case: Case)
     yield agrees("dx of all ranks", held.whole, dx, wanted)
 
 
-@invariant("first_ranks_parameter_gradients", "sync_backward_train", inputs="affine", alone=True)
+@invariant(
+    "first_ranks_parameter_gradients",
+    "sync_backward_train",
+    inputs="affine",
+    alone=True,
+    weight=0.5,
+)
 def ranks_add_up_the_parameter_gradients(target: Target, case: Case) -> Iterable[Claim]:
     """The gradients of gamma and beta are the sums over all ranks.
 

@@ -113,7 +113,7 @@ def inference_changes_nothing(target: Target, case: Case) -> Iterable[Claim]:
             yield same_bits(f"{name} after inference", after, before)
 
 
-@invariant("backward_moves_the_statistics", "backward_train", inputs="tracked")
+@invariant("backward_moves_the_statistics", "backward_train", inputs="tracked", weight=0.5)
 def results_outlive_other_calls(target: Target, case: Case) -> Iterable[Claim]:
     """What a call returned stays as it was, whatever is called after it.
 

@@ -165,6 +165,8 @@ _TOLD: dict[str, tuple[str, ...]] = {
     "layouts": ("copied",),
     "average": ("cumulative",),
     "masked_by": ("mask", "lengths"),
+    "dtypes": ("no halves",),
+    "compiled": ("per shape",),
 }
 
 
@@ -173,10 +175,11 @@ def told_by_adapter(stated: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 
     The latter: eps is fixed, or passed on; momentum is passed on; x and dy are copied into C order;
     the running statistics are those of all batches so far, each weighing as much; the name of the
-    argument that is a mask; a remark for the user.
+    argument that is a mask; halves are not to be tried; each shape is compiled for; a remark for
+    the user; the style in which it is written, and what each name was taken for.
     """
     told = {key: stated[key] for key, words in _TOLD.items() if stated.get(key) in words}
-    told |= {"remark": stated["remark"]} if isinstance(stated.get("remark"), str) else {}
+    told |= {k: stated[k] for k in ("remark", "style") if isinstance(stated.get(k), str)}
     return {key: value for key, value in stated.items() if key not in told}, told
 
 
@@ -197,10 +200,11 @@ class Target:
     offers holds function names, "float32" and the other dtypes, "rank 2" to "rank 5", "no affine",
     "no running statistics", "running statistics" (new ones come back), "dgamma", "dbeta", "empty
     batch", "one value", "mask", "masked gradients", "empty mask", "layouts" (memory order reaches
-    it), "passed state" (all of it is) and "cumulative average" (of all batches a layer has seen);
-    refused says why something is missing; broken holds what a function that exists did in its first
-    plain call where that was a failure; remarks, what was noticed; crashed, which functions ended
-    their process in their first plain call.
+    it), "passed state" (all of it is), "cumulative average" (of all batches a layer has seen) and
+    "few shapes" (it is slow on each new one); refused says why something is missing; broken holds
+    what a function that exists did in its first plain call where that was a failure; remarks, what
+    was noticed; crashed, which functions ended their process in their first plain call; style, the
+    one that was recognised with what each name was taken for.
     """
 
     spec: str
@@ -211,6 +215,7 @@ class Target:
     broken: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     crashed: frozenset[str] = frozenset()
+    style: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.contract import Target
+from ..targets.styles import by_framework
 
 SECONDS = 20.0
 _RIGHT = "audit: its 2-D formulas are right in exact arithmetic: look at ranks, dtypes and state"
@@ -18,7 +19,7 @@ _ZERO = "is zero in exact arithmetic, and rounding on a computer: does it lack a
 
 
 def asked(target: Target, seed: int, seconds: float = SECONDS) -> list[str]:
-    """Return the wrong terms and lines, in a line each; none where the target is no file.
+    """Return the wrong terms and lines, in a line each; none where the target is no NumPy file.
 
     Args:
         target: the audit is told its conventions, as they were found out.
@@ -27,7 +28,9 @@ def asked(target: Target, seed: int, seconds: float = SECONDS) -> list[str]:
     """
     spec, c = target.spec, target.conventions
     path = Path(spec)
-    if path.suffix != ".py" or not path.is_file() or "forward_train" not in target.functions:
+    if path.suffix != ".py" or not path.is_file() or by_framework(target.style):
+        return []
+    if "forward_train" not in target.functions:
         return []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "audit.json")

@@ -24,7 +24,7 @@ from ..bugs.wrong_sizes import forgets_the_offset
 from ..model.contract import Array
 from ..plants.layers import AveragesInInference, CountsOneTooMany
 from ..plants.planted import PLANTED
-from ..plants.textbook import Functions, Pieces, folded, root_of_sum
+from ..plants.textbook import Functions, Pieces, by_convention, folded, root_of_sum
 
 Named = dict[str, Pieces]
 
@@ -57,6 +57,29 @@ def _gamma_ignored(functions: Functions) -> Functions:
     names = ("forward_train", "forward_eval"), ("backward_train", "backward_eval")
     wrong = {name: forward(name) for name in names[0]} | {name: backward(name) for name in names[1]}
     return {**functions, **wrong}
+
+
+def _over_n_minus_1_throughout(functions: Functions) -> Functions:
+    """Normalize by the unbiased variance, with the gradients of that, as autograd gives them.
+
+    xc / sqrt(n/(n-1) var + eps) = k xc / sqrt(var + k k eps), where k k = (n - 1) / n.
+    """
+
+    def scaled(gamma: Any, k: float) -> Any:
+        return gamma * gamma.dtype.type(k)
+
+    def forward(x: Array, gamma: Any, *rest: Any, eps: float, **options: Any) -> Any:
+        given = np.ones(x.shape[1], x.dtype) if gamma is None else gamma
+        n = x.size // max(given.size, 1)
+        k = np.sqrt((n - 1) / n) if n > 1 else 1.0
+        found = functions["forward_train"](x, scaled(given, k), *rest, eps=eps * k * k, **options)
+        return *found[:3], (found[3], k, gamma is None)
+
+    def backward(dy: Array, saved: Any) -> Any:
+        dx, dgamma, dbeta = functions["backward_train"](dy, saved[0])
+        return (dx, None, None) if saved[2] else (dx, scaled(dgamma, saved[1]), dbeta)
+
+    return {**functions, "forward_train": forward, "backward_train": backward}
 
 
 def _swapped(name: str, one: int, two: int) -> Pieces:
@@ -144,6 +167,13 @@ EXTRA: Named = {
     "gamma_ignored": Pieces(rewire=_gamma_ignored),
     "layer_averages_in_inference": Pieces(layer=AveragesInInference),
     "layer_counts_one_too_many": Pieces(layer=CountsOneTooMany),
+    "output_and_gradients_over_n_minus_1": Pieces(rewire=_over_n_minus_1_throughout),
+    "output_gradients_and_running_variance_over_n_minus_1": Pieces(
+        rewire=_over_n_minus_1_throughout,
+        running_variance=lambda var, n, convention, eps: (
+            by_convention(var, n, convention, eps) * var.dtype.type(n / max(n - 1, 1))
+        ),
+    ),
     "output_over_n_minus_1": Pieces(output=_over_n_minus_1_in_output),
     "eps_added_after_the_division": Pieces(
         rstd=lambda var, eps: root_of_sum(var, 0 * eps), rewire=_eps_added_to_xhat

@@ -20,13 +20,17 @@ from ..model.verdict import Claim, judge
 from ..plants.layers import Cumulative, Layer
 from ..plants.masked import Masking
 from ..plants.textbook import Pieces, implementation
-from .batches import KINDS, Results, batches, results
+from ..targets.styles import by_framework
+from .batches import KINDS, Results, batches
+from .batches import results as all_results
 from .cancellation import cancels
 from .causes import LAST_AXIS, SENTENCES, known, pairs
 from .coefficients import fitted, fitted_variance
 
 # the resolution of a comparison, by what is computed in; no verdict rests on it
 _RESOLUTION = {"float64": 2.0**-32, "float32": 2.0**-13, "float16": 2.0**-8, "bfloat16": 2.0**-5}
+
+_DERIVED = ("jvp_train", "double_backward_train")  # of the other results, by a framework
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class _Seen:
         made = _made(pieces, self.target)
         for case in self.cases:
             try:
-                yield results(made, case, self.kind)
+                yield _results(made, case, self.target, self.kind)
             except (ValueError, IndexError, TypeError):
                 yield {}
 
@@ -97,7 +101,18 @@ def causes(target: Target) -> list[Cause]:
 
 def _seen(target: Target, kind: str) -> _Seen:
     cases = batches(target, kind)
-    return _Seen(target, kind, cases, [results(target, case, kind) for case in cases])
+    return _Seen(target, kind, cases, [_results(target, case, target, kind) for case in cases])
+
+
+def _results(one: Target, case: Case, target: Target, kind: str = "ordinary") -> Results:
+    """Return the results of one that tell of a target.
+
+    Where a framework takes derivatives, those of its wrong backward or forward are consequences.
+    """
+    found = all_results(one, case, kind)
+    if by_framework(target.style):
+        return {key: value for key, value in found.items() if not key.startswith(_DERIVED)}
+    return found
 
 
 def _of_formulas(ordinary: _Seen, wrong: set[str]) -> list[Cause]:
@@ -209,8 +224,9 @@ def explains(cause: Cause, target: Target, result: Result) -> bool:
 def _does(made: Target, cause: Cause, target: Target, result: Result) -> bool:
     case, invariant = result.case, result.invariant
     assert case is not None
-    if invariant.inputs == "sequence":
-        same = not _apart(results(target, case), results(made, case), case)
+    derived = by_framework(target.style) and set(_DERIVED) & set(invariant.needs)
+    if invariant.inputs == "sequence" or derived:
+        same = not _apart(*_both(target, made, case), case)
         return result.failure is not None and same
     try:
         theirs = judge(invariant.check(made, case))
@@ -220,7 +236,7 @@ def _does(made: Target, cause: Cause, target: Target, result: Result) -> bool:
         return result.failure is None
     if result.failure is None or (theirs.failure is None and not cause.rounding):
         return False
-    if not _apart(results(target, case), results(made, case), case):
+    if not _apart(*_both(target, made, case), case):
         return True
     try:
         ours = judge(invariant.check(target, case))
@@ -233,6 +249,10 @@ def _does(made: Target, cause: Cause, target: Target, result: Result) -> bool:
         for b, a in zip(theirs.claims, ours.claims, strict=False)
     ]
     return judge(alike).failure is None
+
+
+def _both(target: Target, made: Target, case: Case) -> tuple[Results, Results]:
+    return _results(target, case, target), _results(made, case, target)
 
 
 def _deviation(claim: Claim) -> Array:

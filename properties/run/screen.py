@@ -73,7 +73,7 @@ def _led(group: Sequence[Result]) -> tuple[Result, tuple[Result, ...]]:
 
 
 def heading(target: Target, seed: int) -> str:
-    """Return two lines: what the target takes, and what was found out of its conventions."""
+    """Return what the target takes, what was found out of its conventions, and its style."""
     c = target.conventions
     ranks = ", ".join(f"{rank}-D" for rank in c.ndim)
     axis = "" if c.channel_axis == 1 else ", channels last"
@@ -82,7 +82,8 @@ def heading(target: Target, seed: int) -> str:
         f"{target.spec} (seed {seed}): {', '.join(c.dtypes)}; {ranks}{axis}; {c.statistics}; {eps}"
     )
     mask = f"; {SAID[c.mask]}" if "mask" in target.offers else ""
-    return f"{first}\n  {_state(c, target)}{mask}{_missing(target)}"
+    style = f"\n  {_cut(target.style)}" if target.style else ""
+    return f"{first}\n  {_state(c, target)}{mask}{_missing(target)}{style}"
 
 
 def _state(c: Conventions, target: Target) -> str:
@@ -126,7 +127,7 @@ def screen(
     """
     grouped = findings(target, results, causes)
     lines = _screen(target, results, grouped, seed, examples, database, early, audit, _LONGEST)
-    if (over := len(lines) - _MOST) > 0:
+    if (over := len(lines) - _MOST + bool(target.style)) > 0:
         longest = max(_LONGEST - over, 8)
         lines = _screen(target, results, grouped, seed, examples, database, early, audit, longest)
     return "\n".join(lines)

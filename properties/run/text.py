@@ -129,7 +129,7 @@ def conventions_text(target: Target) -> str:
     """Return the conventions and what is not offered, in a few lines."""
     stated = ", ".join(f"{key}={value}" for key, value in asdict(target.conventions).items())
     functions = {k: v for k, v in target.refused.items() if k in target.functions}
-    lines = [f"target {target.spec}: {stated}"]
+    lines = [f"target {target.spec}: {stated}", *([f"  {target.style}"] if target.style else [])]
     lines += [
         f"  not offered: {key}: {why}"
         for key, why in target.refused.items()

@@ -17,6 +17,7 @@ from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
 from .adapters.installed import in_order, misnamed, named, require
+from .styles import recognised, split
 
 
 def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
@@ -24,7 +25,8 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
 
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
-            path/to/file.py:NAME, mutants:NAME or exec:COMMAND.
+            path/to/file.py:NAME, mutants:NAME or exec:COMMAND; STYLE: before a file says how it
+            is written.
 
     Raises:
         TargetError: no such target, it does not import, or it has neither a forward_train nor what
@@ -40,7 +42,9 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
         raise TargetError(f"target={spec}: a program has a process of its own; use open_target")
     if known := named(spec):
         return _built_in(spec, *known)
-    return offered(_resolve(spec), spec)
+    style, rest = split(spec)
+    module, found = _resolve(rest)
+    return offered(found, spec, style, module)
 
 
 def _built_in(
@@ -55,27 +59,20 @@ def _built_in(
     return (dict(in_order(found, order)) if order else functions), stated
 
 
-def offered(found: Any, spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
-    """Return functions and stated conventions of a module, object or layer class."""
-    from reference.styles import is_layer
+def offered(
+    found: Any, spec: str, style: str = "", module: Any = None
+) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+    """Return functions and stated conventions of a module, or of a class or object in one.
 
-    from .adapters.function_pair import from_pair, pair_in
-    from .adapters.layer_class import from_layer
-
-    if not any(hasattr(found, name) for name in ("forward_train", *ALONE)):
-        if not is_layer(found) and (pair := pair_in(found)) is not None:
-            functions, stated = from_pair(*pair)
-            return functions, {**stated, **_stated(found, spec)}
-        layers = [found] if is_layer(found) else _layers(found)
-        if len(layers) != 1:
-            several = f", and {len(layers)} layer classes; name one with :NAME" if layers else ""
-            raise TargetError(
-                f"target={spec}: it has no forward_train{several}; "
-                "expected the functions of the contract, one class with forward and backward, "
-                "or a pair such as batchnorm_forward and batchnorm_backward"
-            )
-        functions, stated = from_layer(layers[0])
-        return functions, {**stated, **_stated(found, spec), **_stated(layers[0], spec)}
+    Args:
+        style: how it is written, of `styles.NAMES`; found out where left out.
+        module: where it is from; what that states counts for code in a style.
+    """
+    plain = any(hasattr(found, name) for name in ("forward_train", *ALONE))
+    if not plain or style not in ("", "contract"):
+        functions, told, thing = recognised(found, spec, style)
+        stated = [_stated(holder, spec) for holder in (module, found, thing)]
+        return functions, {k: v for each in (told, *stated) for k, v in each.items()}
     functions = {
         name: getattr(found, name) for name in (*FUNCTIONS, *LAYER) if hasattr(found, name)
     }
@@ -101,26 +98,17 @@ def _stated(found: Any, spec: str) -> dict[str, Any]:
     return dict(stated)
 
 
-def _layers(module: Any) -> list[Any]:
-    from reference.styles import is_layer
-
-    if not isinstance(module, ModuleType):
-        return []
-    own = [value for value in vars(module).values() if inspect.isclass(value)]
-    return [value for value in own if value.__module__ == module.__name__ and is_layer(value)]
-
-
-def _resolve(spec: str) -> Any:
+def _resolve(spec: str) -> tuple[Any, Any]:
+    """Return the module of a spec, and what it names in it."""
     registered = _third_party()
     if spec in registered:
-        return _entry(registered[spec])
+        return None, _entry(registered[spec])
     if problem := misnamed(spec):
         raise TargetError(f"target={spec}: {problem}")
     path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
     path = path or spec
-    if path.endswith(".py") or "/" in path:
-        return _attribute(_file(path, spec), name or None, spec)
-    return _attribute(_module(path, spec), name or None, spec)
+    module = (_file if path.endswith(".py") or "/" in path else _module)(path, spec)
+    return module, _attribute(module, name or None, spec)
 
 
 def _entry(point: Any) -> Any:

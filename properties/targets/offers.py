@@ -48,8 +48,9 @@ def probed(
             f"CONVENTIONS['dtypes'] of target={spec}: bfloat16 needs ml_dtypes; "
             "try: pip install ml_dtypes"
         )
-    conventions = Conventions(**{**known, "dtypes": known.get("dtypes", _installed_dtypes())})
-    target = Target(spec, functions, conventions)
+    tried = [n for n in _installed_dtypes() if "dtypes" not in told or n not in _HALVES]
+    conventions = Conventions(**{"dtypes": tuple(tried), **known})
+    target = Target(spec, functions, conventions, style=told.get("style", ""))
     if "forward_train" not in functions:
         return _alone(target, "dtypes" in known)
     first = _first_call(target, "dtypes" in known)
@@ -62,6 +63,7 @@ def probed(
     conventions = replace(target.conventions, ndim=tuple(ranks), dtypes=tuple(dtypes))
     target = replace(target, conventions=conventions)
     offers = {*dtypes, *(f"rank {rank}" for rank in ranks), "forward_train"}
+    offers |= {"few shapes"} if "compiled" in told else set()
     broken: dict[str, str] = {}
     crashed: set[str] = set()
     offers |= set(_capabilities(target, dtypes[0], first[1], refused, broken, crashed))

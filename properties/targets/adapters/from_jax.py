@@ -8,11 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from .orders_jax import ORDERS
-
-jax.config.update("jax_enable_x64", True)
 
 KEPT = 150  # shapes whose compiled functions are kept: some megabytes each, which JAX never frees
 
@@ -20,9 +17,13 @@ KEPT = 150  # shapes whose compiled functions are kept: some megabytes each, whi
 def _own(*arrays: Any) -> Any:
     """Return copies as JAX's own, in the machine's byte order; None and a plain int stay."""
     return jax.tree.map(
-        lambda a: a if isinstance(a, int) else jnp.array(a.astype(a.dtype.newbyteorder("="))),
+        lambda a: a if isinstance(a, int) else jax.device_put(a.astype(a.dtype.newbyteorder("="))),
         arrays,
     )
+
+
+def _as_it_is(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    return function
 
 
 class _Shapes:
@@ -41,7 +42,13 @@ class _Shapes:
 
 
 def target(
-    train: Callable[..., Any], infer: Callable[..., Any], *, masks: bool = False, **more: Any
+    train: Callable[..., Any],
+    infer: Callable[..., Any],
+    *,
+    masks: bool = False,
+    x64: bool = True,
+    traced: bool = True,
+    **more: Any,
 ) -> SimpleNamespace:
     """Return the contract's functions over two pure functions.
 
@@ -49,11 +56,16 @@ def target(
         train: (x, gamma, beta, mean, var, eps, momentum) -> y, mean, var.
         infer: (x, gamma, beta, mean, var, eps) -> y.
         masks: whether train takes a mask of bool (n, *spatial) besides, behind momentum.
+        x64: whether JAX is told that there is float64; else it stays as it is.
+        traced: whether all is compiled; else eps and momentum stay numbers of Python.
         more: further functions of the contract, and CONVENTIONS.
     """
+    if x64:
+        jax.config.update("jax_enable_x64", True)
+    jit: Any = jax.jit if traced else _as_it_is
     compiled = {
-        "train": jax.jit(lambda leaves, rest: train(*leaves, *rest)),
-        "eval": jax.jit(lambda leaves, rest: (infer(*leaves, *rest),)),
+        "train": jit(lambda leaves, rest: train(*leaves, *rest)),
+        "eval": jit(lambda leaves, rest: (infer(*leaves, *rest),)),
     }
 
     shapes = _Shapes()
@@ -61,17 +73,18 @@ def target(
     def output(mode: str, rest: Any) -> Callable[[Any], Any]:
         return lambda leaves: compiled[mode](leaves, rest)[0]
 
-    @partial(jax.jit, static_argnums=0)
-    def gradients(mode: str, leaves: Any, rest: Any, dy: Any) -> Any:
+    def gradients_of(mode: str, leaves: Any, rest: Any, dy: Any) -> Any:
         return jax.vjp(output(mode, rest), leaves)[1](dy)[0]
 
-    @partial(jax.jit, static_argnums=0)
-    def tangent(mode: str, leaves: Any, rest: Any, along: Any) -> Any:
+    def tangent_of(mode: str, leaves: Any, rest: Any, along: Any) -> Any:
         return jax.jvp(output(mode, rest), (leaves,), (along,))[1]
 
-    @partial(jax.jit, static_argnums=(0, 1))
-    def second(order: str, mode: str, leaves: Any, rest: Any, along: Any, dy: Any) -> Any:
+    def second_of(order: str, mode: str, leaves: Any, rest: Any, along: Any, dy: Any) -> Any:
         return ORDERS[order](output(mode, rest), leaves, along, dy)
+
+    gradients = jit(gradients_of, static_argnums=0)
+    tangent = jit(tangent_of, static_argnums=0)
+    second = jit(second_of, static_argnums=(0, 1))
 
     def forward_train(
         x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float
@@ -82,7 +95,7 @@ def target(
         x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float, mask: Any = None
     ) -> Any:
         shapes.seen(x, gamma, *state, mask)
-        told = () if mask is None else (jnp.array(mask),)
+        told = () if mask is None else (jax.device_put(mask),)
         saved = "train", _own(x, gamma, beta), (*_own(*state), eps, momentum, *told)
         return *compiled["train"](*saved[1:]), saved
 

@@ -24,8 +24,8 @@ def target(
     """Return the contract's functions over one function on tensors.
 
     Args:
-        run: (training, x, gamma, beta, mean, var, eps, momentum) -> y; it updates mean and var
-            in place, as PyTorch does.
+        run: (training, x, gamma, beta, mean, var, eps, momentum) -> y, mean and var updated in
+            place, as PyTorch does; or y and the new ones.
         pure: (x, gamma, beta, mean, var, eps, momentum) -> y in training, for forward mode and the
             second derivative; without it `run` is called with no running statistics.
         masks: whether both take a mask of bool (n, *spatial) besides, behind momentum.
@@ -36,6 +36,7 @@ def target(
         leaves = [tensor(a, True) for a in given]
         state = [None if a is None else tensor(a.copy()) for a in (mean, var)]
         y = run(training, *leaves, *state, *others)
+        y, *state = y if isinstance(y, tuple) else (y, *state)
         rest = (tensor(mean), tensor(var), *others)
         return array(y), *(array(t) for t in state), (leaves, y, rest)
 

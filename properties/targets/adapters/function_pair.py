@@ -10,25 +10,20 @@ from typing import Any
 from reference import styles
 
 from ...model.contract import Array
+from .words import Unfit, own
 
 
-def pair_in(module: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """Return the forward and the backward that a module defines, None where there is no pair."""
-    if not isinstance(module, ModuleType):
-        return None
-    own = {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__
-    }
-    found = styles.pair_of(own)
-    return found and (own[found[0]], own[found[1]])
+def found_in(found: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any], Any]:
+    """Return the contract's functions over the pair that a module defines, and what is known.
 
-
-def from_pair(
-    forward: Callable[..., Any], backward: Callable[..., Any]
-) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
-    """Return the contract's functions over a pair, and what is known of it besides."""
+    Raises:
+        Unfit: it defines none.
+    """
+    functions = {name: value for name, value in own(found) if inspect.isfunction(value)}
+    names = styles.pair_of(functions) if isinstance(found, ModuleType) else None
+    if names is None:
+        raise Unfit("no NAMEforward with a NAMEbackward of dy and a cache")
+    forward, backward = (functions[name] for name in names)
 
     def forward_train(
         x: Array, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
@@ -47,10 +42,12 @@ def from_pair(
         result = backward(dy, saved)
         return result if isinstance(result, tuple) else (result, None, None)
 
-    functions: dict[str, Callable[..., Any]] = {
+    offered: dict[str, Callable[..., Any]] = {
         "forward_train": forward_train,
         "backward_train": backward_train,
     }
     if styles.by_dict(forward):  # nothing else says which mode is meant
-        functions["forward_eval"] = forward_eval
-    return functions, {} if styles.states_eps(forward) else {"eps": "fixed"}
+        offered["forward_eval"] = forward_eval
+    last = f"{list(inspect.signature(forward).parameters)[3]}=dict" * styles.by_dict(forward)
+    told = {"style": f"{names[0]}(x, gamma, beta, {last or 'eps, ...'}), {names[1]}(dy, cache)"}
+    return offered, told | ({} if styles.states_eps(forward) else {"eps": "fixed"}), forward

@@ -14,14 +14,6 @@ from .from_torch import target  # noqa: E402
 from .living_torch import living  # noqa: E402
 
 
-def run(training: bool, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *rest: float) -> Any:
-    """Return y, and put the new running statistics where the old ones are."""
-    y, *new = keras_layer.run(training, x, gamma, beta, mean, var, *rest)
-    for old, value in zip((mean, var), new, strict=True):
-        old.copy_(value.detach())
-    return y
-
-
 def pure(*given: Any) -> Any:
     """Return y in training."""
     return keras_layer.run(True, *given)[0]
@@ -68,4 +60,6 @@ def module(rank: int, *arrays: Any, eps: float, momentum: float) -> Module:
     return Module(layer)
 
 
-TARGET = target(run, pure, masks=True, CONVENTIONS=keras_layer.CONVENTIONS, **living(module))
+TARGET = target(
+    keras_layer.run, pure, masks=True, CONVENTIONS=keras_layer.CONVENTIONS, **living(module)
+)

@@ -14,13 +14,22 @@ import numpy as np
 from reference import styles
 
 from ...model.contract import Array
+from .words import Unfit, meanings, own, told
 
 
-def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
-    """Return the contract's functions over a layer class, and what is known of it besides.
+def found_in(found: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any], Any]:
+    """Return the contract's functions over a layer class, what is known of it besides, and it.
 
     An eps that it does not take is marked as fixed, for the probe to find out.
+
+    Raises:
+        Unfit: there is no such class, or more than one.
     """
+    layers = [value for _, value in own(found) if styles.is_layer(value)]
+    if len(layers) != 1:
+        several = f"{len(layers)} layer classes; name one with :NAME"
+        raise Unfit(several if layers else "no class with forward and backward", 2 * bool(layers))
+    layer = layers[0]
 
     def forward_train(
         x: Array, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
@@ -52,10 +61,19 @@ def from_layer(layer: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any
         "backward_eval": backward_eval,
         **_living(layer),
     }
-    stated: dict[str, Any] = {} if styles.takes_eps(layer) else {"eps": "fixed"}
+    known: dict[str, Any] = {"style": _taken(layer)}
+    known |= {} if styles.takes_eps(layer) else {"eps": "fixed"}
     if _averages_cumulatively(layer):
-        stated |= {"average": "cumulative", "fixed_momentum": 0.0}  # of the first batch
-    return functions, stated | ({"remark": _AT_ZERO} if _starts_at_zero(layer) else {})
+        known |= {"average": "cumulative", "fixed_momentum": 0.0}  # of the first batch
+    return functions, known | ({"remark": _AT_ZERO} if _starts_at_zero(layer) else {}), layer
+
+
+def _taken(layer: Any) -> str:
+    """Return in words what is called, and with what."""
+    keys = ("channels", "gamma", "beta", "running_mean", "running_var", "eps", "momentum")
+    made = told(layer.__name__, meanings(layer, keys, optional=True))
+    flag = meanings(layer.forward, ("self", "x", "training", "mode"), "x", optional=True)
+    return f"{made}, {told('forward', {k: v for k, v in flag.items() if v != 'self'})}, backward"
 
 
 def _living(layer: Any) -> dict[str, Callable[..., Any]]:

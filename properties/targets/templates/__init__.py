@@ -1,0 +1,1 @@
+"""Adapters to begin with, one for each style; `bncheck new` prints them."""
