@@ -22,7 +22,7 @@ class Invariant:
         needs: what a target has to offer.
         plant: the name of the planted error that this invariant catches (`mutants.planted`).
         inputs: the kind of cases it is exercised on (`strategies.INPUTS`).
-        weight: its share of the usual number of examples.
+        weight: its share of the examples that are asked for.
     """
 
     name: str
@@ -39,10 +39,11 @@ class Invariant:
 
 
 INVARIANTS: dict[str, Invariant] = {}
+USUAL = 0.75  # of the examples that are asked for: one carries many channels
 
 
 def invariant(
-    plant: str, *needs: str, inputs: str = "batch", weight: float = 1.0, alone: bool = False
+    plant: str, *needs: str, inputs: str = "batch", weight: float = USUAL, alone: bool = False
 ) -> Callable[[Check], Check]:
     """Register a check under its name; forward_train is needed unless it stands alone."""
 

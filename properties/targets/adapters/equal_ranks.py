@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def on_ranks(over: Callable[[int], Any]) -> dict[str, Callable[..., Any]]:
+def on_ranks(over: Callable[[int], Any]) -> dict[str, Any]:
     """Return sync_forward_train and sync_backward_train.
 
     Args:
