@@ -142,16 +142,21 @@ def edges() -> Iterator[Entry]:
         name: build(replace(recipe, bits=max(recipe.bits, 3), seed=5), conventions)
         for name, recipe in recipes.items()
     }
-    cases["more rows than 16 bits count"] = _many_rows(2**16 + 2, (2, 8), (1, 3), conventions)
+    cases["more rows than 16 bits count"] = _many_rows(2**16 + 2, (2, 8, 5), (1, 3, -2), conventions)
     cases["a block and nearly another"] = _many_rows(
         2**13 - 2, (2, 8, 5, 1, 9), (1, 3, -2, 0, 2), conventions
     )
     cases["1025 channels"] = _many_channels(1025, 50, conventions)
     for name, case in cases.items():
-        target = built("right", Pieces(), case.conventions)
-        invariant = INVARIANTS["training_leaves_its_inputs_unchanged"]
-        calls = with_expected(calls_of(target, invariant, case))
-        yield Entry(f"Training and its backward: {name}", "a regime of bncheck", False, calls)
+        yield _edge("Training", name, case, "training_leaves_its_inputs_unchanged")
+    inferred = "inference_gradients_agree_with_reference"
+    yield _edge("Inference", "257 channels", cases["257 channels"], inferred)
+
+
+def _edge(mode: str, name: str, case: Case, invariant: str) -> Entry:
+    target = built("right", Pieces(), case.conventions)
+    calls = with_expected(calls_of(target, INVARIANTS[invariant], case))
+    return Entry(f"{mode} and its backward: {name}", "a regime of bncheck", False, calls)
 
 
 def _many_rows(n: int, x: tuple[int, ...], dy: tuple[int, ...], conventions: Conventions) -> Case:
