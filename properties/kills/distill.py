@@ -142,7 +142,9 @@ def edges() -> Iterator[Entry]:
         name: build(replace(recipe, bits=max(recipe.bits, 3), seed=5), conventions)
         for name, recipe in recipes.items()
     }
-    cases["more rows than 16 bits count"] = _many_rows(2**16 + 2, (2, 8, 5), (1, 3, -2), conventions)
+    cases["more rows than 16 bits count"] = _many_rows(
+        2**16 + 2, (2, 8, 5), (1, 3, -2), conventions
+    )
     cases["a block and nearly another"] = _many_rows(
         2**13 - 2, (2, 8, 5, 1, 9), (1, 3, -2, 0, 2), conventions
     )

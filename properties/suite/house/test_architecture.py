@@ -238,7 +238,7 @@ DOORS = {
         "jvp_train", "merge_gradients", "merge_statistics", "per_activation",
         "sync_backward_train", "sync_forward_train",
     },
-    "properties.invariants": {"INVARIANTS", "SESSIONS", "Invariant"},
+    "properties.invariants": {"INVARIANTS", "Invariant"},
     "reference": set(),
 }  # fmt: skip
 
