@@ -49,6 +49,7 @@ WRITERS = {  # what writes otherwise, and why that loses nothing
     "targets/isolate/trace.py": "its own new file, mapped, gone when the run ends",
     "targets/isolate/worker.py": "its standard input and output",
     "corpus/files.py": "opens a folder to lock it",
+    "targets/templates/c.py": "in a folder for temporary files",
     "benchmarks/mechanical.py": "adds a line per mutant to a benchmark's own record",
     "benchmarks/mechanical_judge.py": "a copy of the sources in a folder for temporary files",
     "benchmarks/audit.py": "in a folder for temporary files",

@@ -7,11 +7,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from .counted import counted
 from .from_jax import target
-from .living_jax import Pure, living
+from .living_equinox import living_of
 
 CONVENTIONS = {"momentum": "keep", "statistics": "per_channel"}
 
@@ -46,7 +45,7 @@ def batch_infer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) ->
 def ema_train(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any, momentum: Any) -> Any:
     """Return y and the new averages, by which it is normalized."""
     norm, state, call = _made("ema", True, gamma, beta, mean, eps, momentum)
-    state = state.set(norm.ema_first_time_index, jnp.array(False))
+    state = state.set(norm.ema_first_time_index, jax.numpy.array(False))
     y, state = call(x, state.set(norm.ema_state_index, (mean, var)))
     return y, *state.get(norm.ema_state_index)
 
@@ -58,23 +57,4 @@ def ema_infer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) -> A
 
 
 BATCH = counted(target(batch_train, batch_infer, CONVENTIONS=CONVENTIONS), 1.0)
-
-
-def living_ema(gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentum: float) -> Pure:
-    """Return a layer in mode "ema" that lives: its state is Equinox's own."""
-    norm, state, _ = _made("ema", True, gamma, beta, mean, eps, momentum)
-    state = state.set(norm.ema_first_time_index, jnp.array(False))
-    state = state.set(norm.ema_state_index, (mean, var))
-    given = () if gamma is None else (gamma, beta)
-
-    def call(x: Any, parameters: Any, state: Any, training: bool) -> Any:
-        held = norm
-        if parameters:
-            held = eqx.tree_at(lambda layer: (layer.weight, layer.bias), norm, parameters)
-        held = eqx.nn.inference_mode(held, not training)
-        return jax.vmap(held, axis_name="n", in_axes=(0, None), out_axes=(0, None))(x, state)
-
-    return Pure(call, given, state, lambda s: s.get(norm.ema_state_index))
-
-
-EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS, **living(living_ema))
+EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS, **living_of(_made))

@@ -7,13 +7,9 @@ from typing import Any
 from flax import nnx
 
 from .from_jax import target
-from .living_jax import Pure, living
+from .living_nnx import living_of
 
-CONVENTIONS = {
-    "momentum": "keep",
-    "statistics": "per_channel",
-    "channel_axis": -1,
-}
+CONVENTIONS = {"momentum": "keep", "statistics": "per_channel", "channel_axis": -1}
 
 
 def layer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) -> nnx.BatchNorm:
@@ -22,12 +18,7 @@ def layer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) ->
         raise TypeError("flax.nnx.BatchNorm keeps running statistics: expected arrays")
     affine = gamma is not None
     norm = nnx.BatchNorm(
-        x.shape[-1],
-        dtype=x.dtype,
-        use_scale=affine,
-        use_bias=affine,
-        rngs=nnx.Rngs(0),
-        **options,
+        x.shape[-1], dtype=x.dtype, use_scale=affine, use_bias=affine, rngs=nnx.Rngs(0), **options
     )
     norm.mean.set_value(mean)
     norm.var.set_value(var)
@@ -57,28 +48,11 @@ def initial_state(channels: int, dtype: Any) -> Any:
     return norm.mean.get_value().astype(dtype), norm.var.get_value().astype(dtype)
 
 
-def living_layer(gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentum: float) -> Pure:
-    """Return a layer that lives, split into its graph and its state as nnx's users do."""
-    norm = layer(mean, gamma, beta, mean, var, epsilon=eps, momentum=momentum)
-    graph, parameters, rest = nnx.split(norm, nnx.Param, ...)
-    names = [] if gamma is None else ["scale", "bias"]
-
-    def call(x: Any, given: Any, state: Any, training: bool) -> Any:
-        held = nnx.State({name: nnx.Param(v) for name, v in zip(names, given, strict=True)})
-        merged = nnx.merge(graph, held if names else parameters, state, copy=True)
-        merged.dtype = x.dtype
-        y = merged(x, use_running_average=not training)
-        return y, nnx.split(merged, nnx.Param, ...)[2]
-
-    given = () if gamma is None else (gamma, beta)
-    return Pure(call, given, rest, lambda s: (s["mean"].get_value(), s["var"].get_value()))
-
-
 TARGET = target(
     train,
     infer,
     masks=True,
     CONVENTIONS=CONVENTIONS,
     initial_state=initial_state,
-    **living(living_layer),
+    **living_of(layer),
 )
