@@ -1031,3 +1031,36 @@ def test_public_names() -> None:
     others = [{**c, "statistics": ""} for c in (bn.CONVENTIONS, bn.per_activation.CONVENTIONS)]
     assert others[0] == others[1], f"the conventions differ in more than that: {others}"
     assert functions - {"fold"} <= set(vars(bn.per_activation)), "per_activation lacks functions"
+
+
+def test_inference_takes_the_mean_away_before_it_sums() -> None:
+    """dgamma keeps its last bits where x is close to a mean within one running deviation of 0."""
+    x, dy = np.full((3, 1), 0.5059644), np.array([[-34.0], [4.0], [54.0]])
+    mean, var = np.array([0.5]), np.array([2.0**24])
+    _, saved = bn.forward_eval(x, np.ones(1), np.zeros(1), mean, var, eps=0.0)
+    wanted = 24.0 * (x[0, 0] - 0.5) * 2.0**-12
+    assert abs(bn.backward_eval(dy, saved)[1][0] - wanted) <= 2.0**-50 * abs(wanted) * 4
+
+
+def test_squares_that_vanish_do_not_cancel() -> None:
+    """dgamma is that of the values scaled up, where the squares of x are below float64."""
+    x, dy = np.array([[2.61], [2.6101], [2.6099]]), np.array([[23.4], [40.6], [-64.0]])
+
+    def gradient(scale: float) -> float:
+        *_, saved = bn.forward_train(
+            x * scale, np.ones(1), np.zeros(1), None, None, eps=1.0, momentum=0.9
+        )
+        return float(bn.backward_train(dy, saved)[1][0] / scale)
+
+    centred = float((dy * (x - x.mean())).sum())
+    assert abs(gradient(2.0**-930) - centred) <= 2.0**-50 * np.abs(dy * (x - x.mean())).sum()
+
+
+def test_squares_that_overflow_leave_a_finite_variance() -> None:
+    """Where the squares of x exceed float64 and its variance does not, y is that of x / 2**500."""
+    x = np.array([[-1.676], [-1.173], [-1.006]]) * 2.0**512
+    given = (np.ones(1), np.zeros(1), np.zeros(1), np.ones(1))
+    y, _, var, _ = bn.forward_train(x, *given, eps=1e-6, momentum=0.0)
+    small, _, of_small, _ = bn.forward_train(x * 2.0**-500, *given, eps=0.0, momentum=0.0)
+    assert np.isfinite(y).all() and np.abs(y - small).max() < 1e-14
+    assert abs(var[0] * 2.0**-1000 / of_small[0] - 1) < 1e-14
