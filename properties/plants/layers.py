@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..model.contract import Array
@@ -18,7 +17,7 @@ class Layer:
     cumulative = False  # whether each batch weighs as much as any other
 
     def __init__(
-        self, functions: Functions, update: bool, arrays: Any, eps: float, momentum: float
+        self, functions: Functions, update: bool, *arrays: Any, eps: float, momentum: float
     ) -> None:
         self.functions, self.update = functions, update
         self.gamma, self.beta, self.mean, self.var = arrays
@@ -48,7 +47,15 @@ class Layer:
         self.mode = "eval"
         return y
 
-    def backward(self, dy: Array) -> Any:
+    def run(self, x: Array, training: bool) -> Array:
+        """Train or infer."""
+        return (self.train if training else self.infer)(x)
+
+    def state(self) -> Any:
+        """Return the running statistics and the count of batches."""
+        return self.mean, self.var, self.count
+
+    def back(self, dy: Array) -> Any:
         """Return dx, dgamma and dbeta of the last forward."""
         return self.functions[f"backward_{self.mode}"](dy, self.saved)
 
@@ -57,7 +64,8 @@ class Layer:
         if how != "state":
             return copy.deepcopy(self)
         arrays = (self.gamma, self.beta, self.mean, self.var)
-        other = type(self)(self.functions, self.update, arrays, self.eps, self.momentum)
+        options = {"eps": self.eps, "momentum": self.momentum}
+        other = type(self)(self.functions, self.update, *arrays, **options)
         other.count = self.count
         return other
 
@@ -82,10 +90,10 @@ class RecomputesInBackward(Layer):
         self.x = x
         return super().train(x)
 
-    def backward(self, dy: Array) -> Any:
+    def back(self, dy: Array) -> Any:
         if self.mode == "train":
             super().train(self.x)
-        return super().backward(dy)
+        return super().back(dy)
 
 
 class AveragesInBackward(Layer):
@@ -98,10 +106,10 @@ class AveragesInBackward(Layer):
         self.mean, self.var, self.count = held
         return y
 
-    def backward(self, dy: Array) -> Any:
+    def back(self, dy: Array) -> Any:
         if self.mode == "train":
             self.mean, self.var, self.count = self.pending
-        return super().backward(dy)
+        return super().back(dy)
 
 
 class AveragesInInference(Layer):
@@ -145,31 +153,3 @@ class CountsOneTooMany(Cumulative):
 
     def _momentum(self) -> float:
         return 1 / (self.count + 1) if self.update else self.count / (self.count + 1)
-
-
-def living(functions: Functions, kind: type[Layer], update: bool) -> Functions:
-    """Return the functions of a layer of this kind.
-
-    Args:
-        update: whether momentum is the weight of the batch.
-    """
-
-    def new_layer(
-        gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
-    ) -> Any:
-        return (kind(functions, update, (gamma, beta, mean, var), eps, momentum),)
-
-    def run_layer(x: Array, layer: Layer, training: bool, elsewhere: bool) -> Any:
-        run = layer.train if training else layer.infer
-        if not elsewhere:
-            return run(x)
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(run, x).result()
-
-    return {
-        "new_layer": new_layer,
-        "run_layer": run_layer,
-        "go_back": lambda dy, layer: layer.backward(dy),
-        "layer_state": lambda layer: (layer.mean, layer.var, layer.count),
-        "copy_layer": lambda layer, how: (layer.another(how),),
-    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from reference import forms
 
 from ..model.contract import Array, Conventions, Target
+from ..model.living import living
 from .layers import Functions as Functions
-from .layers import Layer, living
+from .layers import Layer
 from .masked import Masking, masked
 from .ranks import Sharing, synchronised
 
@@ -158,7 +160,8 @@ def implementation(
     conventions = replace(conventions, channel_axis=1, mask="", mask_ndim=conventions.mask_ndim)
     functions = make(pieces)
     if pieces.layer is not None:
-        functions |= living(dict(functions), pieces.layer, conventions.momentum == "update")
+        update = conventions.momentum == "update"
+        functions |= living(partial(pieces.layer, dict(functions), update))
     functions |= synchronised(pieces.sharing, pieces, make, conventions)
     offers = (
         frozenset(functions) | set(conventions.dtypes) | {f"rank {k}" for k in conventions.ndim}

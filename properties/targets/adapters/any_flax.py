@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from . import words
-from .any_jax import Found, Run, of_run
+from .any_jax import Found, of_run
 from .words import KEPT, Unfit
 
 _MADE_OF = ("channels", "eps", "momentum", "ndim", "training", "inference", "key")
@@ -47,7 +46,16 @@ def _layer(name: str, found: Any) -> Found:
         args, named = words.given(found, made_of, values)
         return found(*args, **named)
 
-    run = partial(_linen if linen else _nnx, make, called)
+    def run(
+        training: bool, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any, momentum: Any
+    ) -> Any:
+        if gamma is None or mean is None:
+            raise NotImplementedError("a module that makes its own parameters and state")
+        module = make(training, x, gamma.shape[0], eps, momentum)
+        values = {"gamma": gamma, "beta": beta, "running_mean": mean, "running_var": var}
+        values |= {"eps": eps, "momentum": momentum}
+        return (_linen if linen else _nnx)(module, called, training, x, values)
+
     kept = _names(name, run)
     say = f"{words.told(name, made_of) if made_of else name}({words.listed(called)})"
     told: dict[str, Any] = {"style": f"{say}; {words.listed(kept)}"}
@@ -94,15 +102,8 @@ def _arguments(function: Any, called: Mapping[str, str], x: Any, training: bool)
     return words.given(function, called, {"x": x, **words.modes(training)})
 
 
-def _linen(
-    make: Run, called: Mapping[str, str], training: bool, x: Any, gamma: Any, beta: Any,
-    mean: Any, var: Any, eps: Any, momentum: Any,
-) -> Any:  # fmt: skip
+def _linen(module: Any, called: Mapping[str, str], training: bool, x: Any, values: Any) -> Any:
     """Return y, the new running statistics, and the names of what it keeps, of a linen module."""
-    if gamma is None or mean is None:
-        raise NotImplementedError("a module that makes its own parameters and state")
-    values = {"gamma": gamma, "beta": beta, "running_mean": mean, "running_var": var}
-    module = make(training, x, gamma.shape[0], eps, momentum)
     args, named = _arguments(module.__call__, called, x, training)
     tree = jax.eval_shape(lambda: module.init(jax.random.PRNGKey(0), *args, **named))
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
@@ -111,23 +112,16 @@ def _linen(
     filled = words.filled(tree, values)
     y = module.apply(filled, *args, **named, mutable=state if training else False)
     y, new = y if training else (y, {})
-    return y, *words.state_in(new, mean.shape[0]), kept
+    return y, *words.state_in(new, values["gamma"].shape[0]), kept
 
 
-def _nnx(
-    make: Run, called: Mapping[str, str], training: bool, x: Any, gamma: Any, beta: Any,
-    mean: Any, var: Any, eps: Any, momentum: Any,
-) -> Any:  # fmt: skip
+def _nnx(module: Any, called: Mapping[str, str], training: bool, x: Any, values: Any) -> Any:
     """Return the same of an nnx module."""
-    if gamma is None or mean is None:
-        raise NotImplementedError("a module that makes its own parameters and state")
-    values = {"gamma": gamma, "beta": beta, "running_mean": mean, "running_var": var}
-    module = make(training, x, gamma.shape[0], eps, momentum)
     for key in ("eps", "momentum"):
         if (name := words.first(words.WORDS[key], module)) and isinstance(
             getattr(module, name), (int, float)
         ):
-            setattr(module, name, values.get(key, eps if key == "eps" else momentum))
+            setattr(module, name, values[key])
     kept = {name: key for key, names in KEPT.items() if (name := words.first(names, module))}
     for name, key in kept.items():
         held = getattr(module, name)
@@ -137,4 +131,4 @@ def _nnx(
     args, named = _arguments(module.__call__, called, x, training)
     y = module(*args, **named)
     new = {key: getattr(module, name).get_value() for name, key in kept.items()}
-    return y, *words.state_in(new, mean.shape[0]), kept
+    return y, *words.state_in(new, values["gamma"].shape[0]), kept

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from reference import styles
 
 from ...model.contract import Array
+from ...model.living import living
 from .words import Unfit, meanings, own, told
 
 
@@ -59,7 +59,7 @@ def found_in(found: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Any],
         "backward_train": backward_train,
         "forward_eval": forward_eval,
         "backward_eval": backward_eval,
-        **_living(layer),
+        **living(partial(_Living, layer)),
     }
     known: dict[str, Any] = {"style": _taken(layer)}
     known |= {} if styles.takes_eps(layer) else {"eps": "fixed"}
@@ -76,63 +76,43 @@ def _taken(layer: Any) -> str:
     return f"{made}, {told('forward', {k: v for k, v in flag.items() if v != 'self'})}, backward"
 
 
-def _living(layer: Any) -> dict[str, Callable[..., Any]]:
-    """Return the functions of a layer that is made once and keeps its state."""
-
-    def new_layer(
-        gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float, momentum: float
-    ) -> Any:
-        values = {"gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
-        if mean is not None:
-            values |= {"running_mean": mean, "running_var": var}
-        return (_Living(styles.made(layer, values), values),)
-
-    def layer_state(living: _Living) -> Any:
-        state = styles.state_of(living.instance)
-        mean, var = state.get("running_mean"), state.get("running_var")
-        return mean, var, styles.count_of(living.instance)
-
-    def copy_layer(living: _Living, how: str) -> Any:
-        if how == "deepcopy":
-            return (copy.deepcopy(living),)
-        if how == "pickle":
-            return (pickle.loads(pickle.dumps(living)),)
-        values = {**living.values, **styles.state_of(living.instance)}
-        other = styles.made(layer, values)
-        styles.set_count(other, styles.count_of(living.instance))
-        return (_Living(other, values),)
-
-    return {
-        "new_layer": new_layer,
-        "run_layer": lambda x, living, training, elsewhere: in_thread(
-            elsewhere, lambda: styles.called(living.instance, x, training)
-        ),
-        "go_back": lambda dy, living: styles.gone_back(living.instance, dy),
-        "layer_state": layer_state,
-        "copy_layer": copy_layer,
-    }
-
-
-@dataclass
 class _Living:
-    """An instance, and what it was made of."""
+    """An instance of a class that is made once and keeps its state."""
 
-    instance: Any
-    values: dict[str, Any]
+    def __init__(self, layer: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any):
+        self.layer, self.values = layer, {"gamma": gamma, "beta": beta, **options}
+        if mean is not None:
+            self.values |= {"running_mean": mean, "running_var": var}
+        self.instance = styles.made(layer, self.values)
 
+    def run(self, x: Array, training: bool) -> Any:
+        return styles.called(self.instance, x, training)
 
-def in_thread(elsewhere: bool, run: Callable[[], Any]) -> Any:
-    """Return what run gives, called in another thread or here."""
-    if not elsewhere:
-        return run()
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+    def back(self, dy: Array) -> Any:
+        return styles.gone_back(self.instance, dy)
+
+    def state(self) -> Any:
+        state = styles.state_of(self.instance)
+        count = styles.count_of(self.instance)
+        return state.get("running_mean"), state.get("running_var"), count
+
+    def another(self, how: str) -> _Living:
+        if how == "deepcopy":
+            return copy.deepcopy(self)
+        if how == "pickle":
+            found: _Living = pickle.loads(pickle.dumps(self))
+            return found
+        other = copy.copy(self)
+        other.instance = styles.made(self.layer, {**self.values, **styles.state_of(self.instance)})
+        styles.set_count(other.instance, styles.count_of(self.instance))
+        return other
 
 
 def _averages_cumulatively(layer: Any) -> bool:
     """Return whether the statistics after k batches are the means of the k batches'.
 
-    Three batches are shown: the first weighs 1, the second 1/2, the third 1/3.
+    Three batches are shown: the first weighs 1, the second 1/2, the third 1/3. The layers that are
+    told apart by it differ by whole numbers; no verdict rests on its resolution.
     """
     x = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 0.0]])
     try:

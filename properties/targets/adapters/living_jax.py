@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ...model.living import living as contract_functions
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Living:
     """A pure layer, its present state, and the backward of its last forward."""
 
     def __init__(self, pure: Pure) -> None:
-        self.pure, self.back = pure, None
+        self.pure, self.pullback = pure, None
 
     def run(self, x: Any, training: bool) -> Any:
         """Return y, and put the new state in place of the old one."""
@@ -41,10 +42,20 @@ class Living:
         def of(x: Any, parameters: Any) -> Any:
             return pure.call(x, parameters, pure.state, training)
 
-        y, self.back, state = jax.vjp(of, _own(x), pure.parameters, has_aux=True)
+        y, self.pullback, state = jax.vjp(of, _own(x), pure.parameters, has_aux=True)
         if training:
             self.pure = replace(pure, state=state)
         return np.asarray(y)
+
+    def back(self, dy: Any) -> Any:
+        """Return the gradients by x and the parameters."""
+        assert self.pullback is not None
+        dx, of_parameters = self.pullback(_own(dy))
+        return np.asarray(dx), *(of_parameters or (None, None))
+
+    def state(self) -> Any:
+        """Return the running statistics; there is no count."""
+        return *map(np.asarray, self.pure.read(self.pure.state)), None
 
     def another(self, how: str) -> Living:
         """Return a copy of the state by this way, in a layer of its own."""
@@ -69,25 +80,8 @@ def living(make: Callable[..., Pure]) -> dict[str, Any]:
         make: (gamma, beta, running_mean, running_var, eps, momentum), arrays of JAX -> layer.
     """
 
-    def new_layer(*arrays: Any, eps: float, momentum: float) -> Any:
+    def made(*arrays: Any, eps: float, momentum: float) -> Living:
         held = (None if a is None else _own(a) for a in arrays)
-        return (Living(make(*held, eps, momentum)),)
+        return Living(make(*held, eps, momentum))
 
-    def run_layer(x: Any, layer: Living, training: bool, elsewhere: bool) -> Any:
-        if not elsewhere:
-            return layer.run(x, training)
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(layer.run, x, training).result()
-
-    def go_back(dy: Any, layer: Living) -> Any:
-        assert layer.back is not None
-        dx, of_parameters = layer.back(_own(dy))
-        return np.asarray(dx), *(of_parameters or (None, None))
-
-    return {
-        "new_layer": new_layer,
-        "run_layer": run_layer,
-        "go_back": go_back,
-        "layer_state": lambda layer: (*map(np.asarray, layer.pure.read(layer.pure.state)), None),
-        "copy_layer": lambda layer, how: (layer.another(how),),
-    }
+    return contract_functions(made)

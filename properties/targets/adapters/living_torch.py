@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ _COUNT = "num_batches_tracked"
 class Living:
     """What makes the module, the module once x tells its rank, and the last forward."""
 
-    def __init__(self, make: Callable[..., Any], arrays: Any, options: dict[str, float]) -> None:
+    def __init__(self, make: Callable[..., Any], *arrays: Any, **options: float) -> None:
         self.make, self.arrays, self.options = make, arrays, options
         self.module: Any = None
         self.last: Any = None
@@ -32,6 +31,15 @@ class Living:
         self.last = leaf, y
         return array(y)
 
+    def back(self, dy: Any) -> Any:
+        """Return the gradients by x, weight and bias."""
+        leaf, y = self.last
+        weights = [getattr(self.module, name, None) for name in ("weight", "bias")]
+        given = [leaf, *(w for w in weights if w is not None)]
+        found = iter(torch.autograd.grad(y, given, tensor(dy), retain_graph=True))
+        dx = array(next(found))
+        return dx, *(None if w is None else array(next(found)) for w in weights)
+
     def state(self) -> Any:
         """Return the running statistics and the count of batches."""
         if self.module is None:
@@ -44,7 +52,7 @@ class Living:
 
     def another(self, how: str) -> Living:
         """Return a copy, by way of a file of the module, or of its state alone."""
-        other = Living(self.make, self.arrays, self.options)
+        other = Living(self.make, *self.arrays, **self.options)
         if self.module is None:
             return other
         if how == "deepcopy":
@@ -63,36 +71,3 @@ class Living:
                     buffer.detach().zero_()
                 other.module.load_state_dict(found)
         return other
-
-
-def living(make: Callable[..., Any]) -> dict[str, Any]:
-    """Return the functions of a layer that lives.
-
-    Args:
-        make: (rank of x, gamma, beta, running_mean, running_var, eps, momentum) -> module.
-    """
-
-    def new_layer(*arrays: Any, eps: float, momentum: float) -> Any:
-        return (Living(make, arrays, {"eps": eps, "momentum": momentum}),)
-
-    def run_layer(x: Any, layer: Living, training: bool, elsewhere: bool) -> Any:
-        if not elsewhere:
-            return layer.run(x, training)
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(layer.run, x, training).result()
-
-    def go_back(dy: Any, layer: Living) -> Any:
-        leaf, y = layer.last
-        weights = [getattr(layer.module, name, None) for name in ("weight", "bias")]
-        given = [leaf, *(w for w in weights if w is not None)]
-        found = iter(torch.autograd.grad(y, given, tensor(dy), retain_graph=True))
-        dx = array(next(found))
-        return dx, *(None if w is None else array(next(found)) for w in weights)
-
-    return {
-        "new_layer": new_layer,
-        "run_layer": run_layer,
-        "go_back": go_back,
-        "layer_state": lambda layer: layer.state(),
-        "copy_layer": lambda layer, how: (layer.another(how),),
-    }

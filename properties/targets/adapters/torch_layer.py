@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.func import functional_call
 
+from ...model.living import living
 from .from_torch import target
-from .living_torch import living
+from .living_torch import Living
 from .tensors import tensor
 from .torch import CONVENTIONS
 
@@ -51,4 +53,6 @@ def new_layer(x_rank: int, *arrays: Any, eps: float, momentum: float) -> torch.n
     return layer
 
 
-TARGET = target(run, CONVENTIONS=CONVENTIONS, initial_state=initial_state, **living(new_layer))
+TARGET = target(
+    run, CONVENTIONS=CONVENTIONS, initial_state=initial_state, **living(partial(Living, new_layer))
+)
