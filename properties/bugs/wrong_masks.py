@@ -10,7 +10,7 @@ import numpy as np
 
 from ..model.contract import Array
 from ..plants.masked import Masking, as_none
-from ..plants.planted import PLANTED, over_all_places
+from ..plants.planted import PLANTED, with_divisor
 from ..plants.textbook import Pieces, by_convention, sum_of_rows
 
 
@@ -84,8 +84,8 @@ WRONG_MASKS: dict[str, Pieces] = {
 }
 
 UNREPORTED: dict[str, Pieces] = {  # nobody reported them so far: causes that a run may name
-    "padded_size_everywhere": _masked(pieces=_both(over_all_places, _padded_means)),
-    "padded_size_with_its_gradient": _masked(pieces=_both(over_all_places, _own_gradient)),
+    "padded_size_everywhere": _masked(pieces=_both(with_divisor, _padded_means)),
+    "padded_size_with_its_gradient": _masked(pieces=_both(with_divisor, _own_gradient)),
     "padded_size_in_the_unbiased_factor": _masked(pieces=_padded_factor),
     "padded_means_in_backward": _masked(pieces=_padded_means),
     "mask_is_reversed": _masked(np.logical_not, np.logical_not),

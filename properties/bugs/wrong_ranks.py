@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..model.contract import Array
+from ..plants.planted import with_divisor
 from ..plants.ranks import Sharing, in_parts
-from ..plants.textbook import Pieces, by_convention, sum_of_rows
+from ..plants.textbook import Pieces, by_convention
 
 Change = Callable[[Pieces, list[int]], Pieces]
 
@@ -37,14 +38,7 @@ def _first_size(sizes: list[int]) -> int:
 
 def _first_size_for_all(pieces: Pieces, sizes: list[int]) -> Pieces:
     """Return pieces that take the first rank's size for that of each."""
-
-    def mean(x: Array) -> Any:
-        return sum_of_rows(x) / x.dtype.type(_first_size(sizes))
-
-    def variance(x: Array, mean: Array) -> Any:
-        return sum_of_rows((x - mean) * (x - mean)) / x.dtype.type(_first_size(sizes))
-
-    return replace(pieces, mean=mean, variance=variance)
+    return with_divisor(pieces, _first_size(sizes))
 
 
 def _first_size_in_the_factor(pieces: Pieces, sizes: list[int]) -> Pieces:

@@ -268,13 +268,7 @@ def _sequences(tally: Tally, invariant: Invariant, options: settings, number: in
         )
         tally.end((outcome, max((seen for _, seen in judged), default=0)), held[0])
 
-    sequence = machine(
-        tally.target,
-        invariant.name,
-        begin,
-        take,
-        end,
-    )
+    sequence = machine(tally.target, invariant.name, begin, take, end)
     run_state_machine_as_test(seed(number)(sequence), settings=options)
 
 

@@ -38,6 +38,11 @@ def lengths_of(mask: Array) -> Array:
     return kept
 
 
+def hide_the_end(mask: Array) -> None:
+    """Hide the last sample's end along the last axis, the whole sample where it has one value."""
+    mask[(-1, ..., -1) if mask.ndim > 1 else -1] = False
+
+
 def given(conventions: Conventions, mask: Array | None, x: Array) -> Mapping[str, Any]:
     """Return the argument, by name, that tells a target of these conventions the mask."""
     name, form = FORMS[conventions.mask]
@@ -113,7 +118,7 @@ def _mask(case: Case) -> Array | None:
         mask = np.empty(shape, dtype=bool)
         mask[...] = (random.random(shape[0]) < 0.75).reshape(-1, *(1,) * (len(shape) - 1))
     if mask.all() and (case.conventions.mask != "lengths" or shape[-1] > 1):
-        mask[(-1, ..., -1) if mask.ndim > 1 else -1] = False
+        hide_the_end(mask)
     if mask.sum() < 2:
         mask[:2] = True
     return mask

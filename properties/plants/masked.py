@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..model.contract import Array, Conventions
-
-Functions = dict[str, Callable[..., Any]]
+from .layers import Functions
 
 
 def as_given(mask: Array) -> Array:

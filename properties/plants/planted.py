@@ -323,14 +323,14 @@ def _backward_moves_the_statistics(functions: Functions) -> Functions:
     return {**functions, **second, "forward_train": forward, "backward_train": backward}
 
 
-def over_all_places(pieces: Pieces, places: int) -> Pieces:
-    """Return pieces that sum what is kept and divide by all places there are."""
+def with_divisor(pieces: Pieces, n: int) -> Pieces:
+    """Return pieces that sum over the values and divide by this number, whatever theirs is."""
 
     def mean(x: Array) -> Any:
-        return sum_of_rows(x) / x.dtype.type(places)
+        return sum_of_rows(x) / x.dtype.type(n)
 
     def variance(x: Array, mean: Array) -> Any:
-        return sum_of_rows((x - mean) * (x - mean)) / x.dtype.type(places)
+        return sum_of_rows((x - mean) * (x - mean)) / x.dtype.type(n)
 
     return replace(pieces, mean=mean, variance=variance)
 
@@ -467,7 +467,7 @@ PLANTED: dict[str, Pieces] = {
     "statistics_of_ranks_are_averaged": Pieces(sharing=Sharing(_averaged_statistics)),
     "rank_gradient_sums_are_not_shared": Pieces(sharing=Sharing(_sums_of_each_rank)),
     "first_ranks_parameter_gradients": Pieces(sharing=Sharing(_parameters_of_the_first_rank)),
-    "padded_places_are_counted": Pieces(masking=Masking(pieces=over_all_places)),
+    "padded_places_are_counted": Pieces(masking=Masking(pieces=with_divisor)),
     "running_variance_over_the_padded_size": Pieces(
         masking=Masking(pieces=_padded_running_variance)
     ),
@@ -475,4 +475,4 @@ PLANTED: dict[str, Pieces] = {
     "empty_mask_gives_nan": Pieces(masking=Masking(pieces=_nan_of_nothing)),
 }
 
-__all__ = ["PLANTED", "over_all_places"]
+__all__ = ["PLANTED", "with_divisor"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..model.contract import Array, Conventions
-from .masked import Functions
+from .layers import Functions
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _trained(
     """
     x, state = plain(rank)
     mask = np.ones((x.shape[0], *x.shape[2:]), dtype=bool)
-    mask[(-1, ..., -1) if mask.ndim > 1 else -1] = False
+    masks.hide_the_end(mask)
     if none:
         mask[...] = False
     more = masks.given(target.conventions, mask, x)
