@@ -36,7 +36,7 @@ from ..targets import styles
 from ..targets.isolate import trace
 from ..targets.isolate.limits import Limits, needs_process
 
-SWEEP = 5  # examples of each invariant that -x shows first: they kill nine of ten known bugs
+SWEEPS = (1, 5)  # examples of each invariant that -x shows first: most known bugs die at one
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,14 +140,15 @@ class _Run:
             self.done += 1
 
     def _sweep(self) -> bool:
-        """Show some examples to every invariant, which is soon done; return whether one failed."""
-        examples = min(SWEEP, self.options.examples)
-        for _, results in self._exercised(examples):
-            for result in results:
-                if result.verdict == "fail":
-                    self.results, self.examples = [result], examples
-                    self._show(result)
-                    return True
+        """Show few examples to every invariant, then more; return whether one failed."""
+        for examples in SWEEPS:
+            if examples < self.options.examples:
+                for _, results in self._exercised(examples):
+                    for result in results:
+                        if result.verdict == "fail":
+                            self.results, self.examples = [result], examples
+                            self._show(result)
+                            return True
         return False
 
     def _exercised(self, examples: int) -> Iterator[tuple[str, list[Result] | Iterator[Result]]]:

@@ -185,8 +185,10 @@ def _noted(found: dict[str, Any], name: str) -> Iterator[None]:
         found[f"{name} fails"] = 1.0
 
 
-def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
+def results(target: Target, case: Case, kind: str = "ordinary", optional: bool = True) -> Results:
     """Return every result that the target offers on this batch, as float64.
+
+    Without `optional`, those of the functions in `_MORE` are left out where the layer has its own.
 
     Raises:
         Died: the target's process died; nothing is known then.
@@ -241,7 +243,7 @@ def results(target: Target, case: Case, kind: str = "ordinary") -> Results:
                     found |= {
                         f"{k} in inference": getattr(back, k) for k in ("dx", "dgamma", "dbeta")
                     }
-    if kind in ("ordinary", "without running statistics", "narrow") and "y" in found:
+    if optional and kind in ("ordinary", "without running statistics", "narrow") and "y" in found:
         found |= _more_results(target, case, saved)
     return {k: np.asarray(v, np.float64) for k, v in found.items() if v is not None}
 

@@ -75,8 +75,22 @@ class _Seen:
 
     def reproduced(self, pieces: Pieces) -> bool:
         """Return whether these pieces give what the target gave, on every batch."""
+        if not self._likely(pieces):
+            return False
         given = self.of(pieces)
         return all(not _apart(g, next(given), c) for g, c in zip(self.got, self.cases, strict=True))
+
+    def _likely(self, pieces: Pieces) -> bool:
+        """Return whether they do on the first batch, in the results of the layer itself."""
+        made = _made(pieces, self.target)
+        for given, case in zip(self.got[:1], self.cases[:1], strict=True):
+            try:
+                found = all_results(made, case, self.kind, optional=False)
+            except (ValueError, IndexError, TypeError):
+                return False
+            if any(k not in given or _far(v, given[k], case).any() for k, v in found.items()):
+                return False
+        return True
 
 
 def causes(target: Target) -> list[Cause]:
@@ -117,15 +131,7 @@ def _results(one: Target, case: Case, target: Target, kind: str = "ordinary") ->
 
 def _of_formulas(ordinary: _Seen, wrong: set[str]) -> list[Cause]:
     """Return the known errors, fitted coefficients or pairs of errors that show anywhere."""
-    touching, found = set(), []
-    for name, pieces in known().items():
-        first = next(ordinary.of(pieces))
-        off = _apart(first, ordinary.wanted[0], ordinary.cases[0])
-        apart = _apart(ordinary.got[0], first, ordinary.cases[0])
-        if not apart and ordinary.reproduced(pieces):
-            found.append(_named((name,), pieces))
-        if off & wrong - apart:  # it explains some of what is wrong
-            touching.add(name)
+    found = [_named((n,), p) for n, p in known().items() if ordinary.reproduced(p)]
     if found:
         return _told_apart(_distinct(found), ordinary)
     if "forward_train" not in ordinary.target.offers:
@@ -138,10 +144,21 @@ def _of_formulas(ordinary: _Seen, wrong: set[str]) -> list[Cause]:
         found += [Cause(("coefficients",), tuple(root[0]), pieces) for pieces in root[1]]
     if found := [cause for cause in found if ordinary.reproduced(cause.pieces)]:
         return found[:1]
-    for names, pieces in pairs(touching):
+    for names, pieces in pairs(_touching(ordinary, wrong)):
         if ordinary.reproduced(pieces):
             found.append(_named(names, pieces))
     return _distinct(found)[:3]
+
+
+def _touching(ordinary: _Seen, wrong: set[str]) -> set[str]:
+    """Return the known errors that explain some of what is wrong on the first batch."""
+    got, right, case = ordinary.got[0], ordinary.wanted[0], ordinary.cases[0]
+    found = set()
+    for name, pieces in known().items():
+        given = next(ordinary.of(pieces))
+        if _apart(given, right, case) & wrong - _apart(got, given, case):
+            found.add(name)
+    return found
 
 
 def _of_kind(ordinary: _Seen, seen: _Seen) -> list[Cause]:
@@ -189,19 +206,18 @@ def _made(pieces: Pieces, target: Target, exact: bool = True) -> Target:
 
 def _apart(one: Results, two: Results, case: Case) -> set[str]:
     """Return the quantities in which two differ on a batch, by more than rounding."""
-    found = one.keys() ^ two.keys()
-    resolution = _RESOLUTION[case.recipe.dtype]
-    for name in one.keys() & two.keys():
-        a, b = one[name], two[name]
-        if a.shape != b.shape:
-            found.add(name)
-            continue
-        with np.errstate(all="ignore"):
-            scale = np.abs(b[np.isfinite(b)]).max(initial=0.0)
-            far = np.abs(a - b) > resolution * max(scale, 1e-3)
-        if (far & (a != b)).any() or (np.isnan(a) != np.isnan(b)).any():
-            found.add(name)
-    return found
+    both = one.keys() & two.keys()
+    return (one.keys() ^ two.keys()) | {k for k in both if _far(one[k], two[k], case).any()}
+
+
+def _far(a: Array, b: Array, case: Case) -> Array:
+    """Return where two results differ by more than rounding; True where their shapes do."""
+    if a.shape != b.shape:
+        return np.array(True)
+    with np.errstate(all="ignore"):
+        scale = np.abs(b[np.isfinite(b)]).max(initial=0.0)
+        far = np.abs(a - b) > _RESOLUTION[case.recipe.dtype] * max(scale, 1e-3)
+    return (far & (a != b)) | (np.isnan(a) != np.isnan(b))
 
 
 def explains(cause: Cause, target: Target, result: Result) -> bool:
