@@ -43,6 +43,9 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         help="how the file is written, where that is not recognised: contract, cs231n, "
         "numpy-class, pytorch, jax, stax, flax, equinox, keras",
     )  # fmt: skip
+    run.add_argument(
+        "--device", default="", metavar="NAME", help="where PyTorch runs, as in cuda:0"
+    )
     run.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure")
     run.add_argument(
         "--examples", type=positive, default=100, metavar="N", help="per invariant (100)"

@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         if wrong := styles.misfit(args.style, args.target):
             return complain(wrong)
         args.target = f"{args.style}:{args.target}"
+    if args.device:
+        args.target = f"{args.target}@{args.device}"
     limits = Limits(args.timeout, args.memory, args.in_process)
     seed = secrets.randbelow(2**32) if args.seed is None else args.seed
     options = Options(args.target, limits, args.examples, seed, args.database, strict=args.strict)

@@ -17,6 +17,7 @@ from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
 from .adapters.installed import in_order, misnamed, named, require
+from .device import placed, refuse, use
 from .styles import recognised, split
 
 
@@ -26,12 +27,18 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
             path/to/file.py:NAME, mutants:NAME or exec:COMMAND; STYLE: before a file says how it
-            is written.
+            is written, @DEVICE behind PyTorch code where it runs.
 
     Raises:
         TargetError: no such target, it does not import, or it has neither a forward_train nor what
             is a target by itself.
     """
+    rest, device = placed(spec)
+    if device:
+        use(device, spec)
+        functions, stated = load(rest)
+        refuse(known[0] if (known := named(rest)) else None, stated, spec)
+        return functions, stated
     if not spec.strip():
         raise TargetError(f"target={spec!r}: expected a name, a module or a file.py")
     if spec.startswith("mutants:"):

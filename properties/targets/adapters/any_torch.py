@@ -80,6 +80,8 @@ def _module(name: str, found: Any) -> Found:
             affine=gamma is not None,
             tracked=mean is not None,
         )
+        if isinstance(made, torch.nn.Module):
+            made.to(x.device)
         layer = _part(made, part)
         held = {"gamma": gamma, "beta": beta, "running_mean": mean, "running_var": var}
         for key, number in (("eps", eps), ("momentum", momentum)):
@@ -171,7 +173,8 @@ def _put(layer: Any, name: str, value: Any) -> None:
     """Set a parameter, buffer or attribute, a tensor in the shape of the one that is there."""
     old = getattr(layer, name)
     if isinstance(old, torch.Tensor):
-        value = torch.as_tensor(value, dtype=None if torch.is_tensor(value) else old.dtype)
+        if not torch.is_tensor(value):
+            value = torch.as_tensor(value, dtype=old.dtype, device=old.device)
         if old.ndim != value.ndim:
             value = value.reshape([1 if size == 1 else -1 for size in old.shape])
     for held in (getattr(layer, "_parameters", {}), getattr(layer, "_buffers", {})):

@@ -46,7 +46,7 @@ def target(
         return ran(True, (x, gamma, beta), mean, var, eps, momentum)
 
     def with_mask(*given: Any, eps: float, momentum: float, mask: Any = None) -> Any:
-        told = () if mask is None else (torch.from_numpy(mask.copy()),)
+        told = () if mask is None else (tensor(mask.copy()),)
         return ran(True, given[:3], *given[3:], eps, momentum, *told)
 
     def forward_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, eps: float) -> Any:

@@ -27,7 +27,7 @@ def channels_last(training: bool, x: Any, *rest: Any) -> Any:
 
 def autocast(training: bool, *rest: Any) -> Any:
     """Call it under autocast, which leaves it in the input's type."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(rest[0].device.type, torch.bfloat16):
         return plain(training, *rest)
 
 

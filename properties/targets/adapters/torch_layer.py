@@ -46,7 +46,7 @@ def new_layer(x_rank: int, *arrays: Any, eps: float, momentum: float) -> torch.n
     if given is None:
         raise NotImplementedError("a layer of no known size")
     layer = LAYERS[x_rank](len(given), eps, momentum, gamma is not None, mean is not None)
-    layer = layer.to(tensor(given).dtype)
+    layer = layer.to(tensor(given))
     held = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": var}
     held = {name: tensor(a.copy()) for name, a in held.items() if a is not None}
     layer.load_state_dict(held, strict=False)

@@ -28,6 +28,7 @@ from ...model.contract import (
     TargetError,
 )
 from ..adapters.installed import named
+from ..device import placed
 from . import protocol
 from .arena import Arena, Block, aligned, lay, settle
 from .limits import Limits
@@ -68,7 +69,7 @@ class Remote:
 
     def __init__(self, spec: str, limits: Limits) -> None:
         self.spec, self.limits, self.lenient = spec, limits, False
-        built_in = named(spec)
+        built_in = named(placed(spec)[0])
         self.compiles = built_in is not None and built_in[0].compiles
         self.command = command_of(spec)
         self.placed = not self.command  # whether arrays lie in the mapped file

@@ -1,0 +1,42 @@
+"""On which device PyTorch code runs: `torch@cuda`, `mine.py:Net@cuda:1`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..model.contract import TargetError
+from .adapters.built_in import BuiltIn
+
+_PLACED = re.compile(r"(.+)@([a-z]+(?::\d+)?)")
+
+
+def placed(spec: str) -> tuple[str, str]:
+    """Return the spec of a target without its device, and the device, "" where none is named."""
+    found = _PLACED.fullmatch(spec)
+    return (found[1], found[2]) if found else (spec, "")
+
+
+def use(device: str, spec: str) -> None:
+    """Have PyTorch's tensors made on a device.
+
+    Raises:
+        TargetError: PyTorch is not installed, or has no such device here.
+    """
+    try:
+        from .adapters import tensors
+
+        tensors.use(device)
+    except ImportError as error:
+        raise TargetError(f"target={spec}: --device needs PyTorch: {error}") from error
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise TargetError(f"target={spec}: --device={device}: {why}") from error
+
+
+def refuse(known: BuiltIn | None, stated: Mapping[str, Any], spec: str) -> None:
+    """Raise a TargetError where a device is named for what is not PyTorch's."""
+    by_torch = any(need.startswith("torch") for need in known.needs) if known else False
+    if not by_torch and not str(stated.get("style", "")).startswith("pytorch:"):
+        raise TargetError(f"target={spec}: --device holds for PyTorch code alone; leave it out")
