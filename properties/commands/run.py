@@ -205,7 +205,7 @@ class _Run:
         """Return how to go on after an interrupt: the rest of the invariants, or all of them."""
         left = self.names[self.done :]
         spec = shlex.quote(self.target.spec)
-        command = f"bncheck run {spec} --seed {self.options.seed}"
+        command = f"bncheck run {spec} --seed {self.options.seed} --examples {self.examples}"
         only = " ".join(f"--only {name}" for name in left) if len(left) <= 5 else ""
         how = f"{command} {only}" if only else f"{command} (from the beginning)"
         return f"{self.done} of {len(self.names)} invariants were done; to go on: {how}"

@@ -38,8 +38,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.dist = "worksteal"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --all, which runs the tests marked slow too."""
+    parser.addoption("--all", action="store_true", help="the suite's slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests out, unless all are wanted, or some were named one by one."""
+    if config.option.all or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Load the fixture `pytester`; `pytest_plugins` works only where this folder was named."""
+    config.addinivalue_line("markers", "slow: one of many alike, or long; run by pytest --all")
     if not config.pluginmanager.has_plugin("pytester"):
         config.pluginmanager.import_plugin("pytester")
 
