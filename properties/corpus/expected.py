@@ -16,11 +16,8 @@ from typing import Any
 import numpy as np
 
 from reference import exact
-from reference.float64 import reference_train
-from reference.rounding_second import folding_radii, merged_radii, second_radii, tangent_radius
 
-from ..invariants.inference import by_output
-from ..model import expected
+from ..model import expected, further
 from ..model.cases import Case, Recipe, state_dtype
 from ..model.contract import Array, Conventions
 from ..model.expected import Wanted, row, rows
@@ -152,13 +149,10 @@ def _forward_train(call: dict[str, Any], case: Case | None, cases: Any) -> Any:
     if case.x.size == 0:
         return {"y": (case.x * 1.0, case.x * 1.0)}, {"y": case.x.dtype}
     calm = _calm(case)
-    p, values = expected.training(calm), _exact_train(calm)
-    radii = {
-        "mean": p.spread.mean + p.ref.bound["mean"],
-        "var": p.spread.var + 2 * p.ref.bound["var"],
-        "y": expected.output(calm).radius,
-    }
-    return _shaped(case, {n: (values[n], r) for n, r in radii.items()}), _dtypes(case, radii)
+    mean, var = expected.batch_statistics(calm)
+    wanted, values = {"mean": mean, "var": var, "y": expected.output(calm)}, _exact_train(calm)
+    pairs = {name: (values[name], w.radius) for name, w in wanted.items()}
+    return _shaped(case, pairs), _dtypes(case, wanted)
 
 
 def _with_dy(call: dict[str, Any], cases: list[Case | None]) -> tuple[Case, Case]:
@@ -234,33 +228,22 @@ def _initial_state(call: dict[str, Any], _: Any, cases: Any) -> Any:
     return values, dict.fromkeys(values, dtype)
 
 
-def tangents(
-    call: dict[str, Any], names: tuple[str, str, str], case: Case
-) -> tuple[Array, Array, Array]:
-    tx, tgamma, tbeta = (decode_array(call[name]) for name in names)
-    x = rows(case, np.ascontiguousarray(tx))
-    return x, row(tgamma, x, 0.0), row(tbeta, x, 0.0)
+def _tangents(call: dict[str, Any], names: tuple[str, str, str], case: Case) -> further.Tangents:
+    tx, tgamma, tbeta = (np.ascontiguousarray(decode_array(call[name])) for name in names)
+    return further.tangent_rows(case, (tx, tgamma, tbeta))
 
 
 def _jvp(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
     case = cases[call["saved"]]
     assert case is not None
-    p, given = expected.training(case), tangents(call, ("tx", "tgamma", "tbeta"), case)
-    ref = reference_train(p.x, None, p.gamma, p.beta, case.eps, tangents=given)
-    pr = expected.precision_of(case)
-    radius = pr.stored(ref.ty, tangent_radius(p.x, given, p.ref, p.gamma, p.spread, pr))
-    return _shaped(case, {"ty": (ref.ty, radius + ref.bound["ty"])}), _dtypes(case, ["ty"])
+    wanted = further.tangent(case, _tangents(call, ("tx", "tgamma", "tbeta"), case))
+    return _shaped(case, {"ty": wanted[:2]}), _dtypes(case, ["ty"])
 
 
 def _double(call: dict[str, Any], _: Any, cases: list[Case | None]) -> Any:
     case, _calmed = _with_dy(call, cases)
-    given = tangents(call, ("ddx", "ddgamma", "ddbeta"), case)
-    p = expected.training(case, gradients=True)
-    ref = reference_train(p.x, p.dy, p.gamma, p.beta, case.eps, seconds=given)
-    radii = second_radii(p.x, p.dy, given, ref, p.gamma, p.spread, expected.precision_of(case))
-    names = {"by_x": "ddx_x", "by_gamma": "ddx_gamma", "by_dy": "ddx_dy"}
-    values = {n: (ref.value[m], radii[m] + ref.bound[m]) for n, m in names.items()}
-    return _shaped(case, values), _dtypes(case, names)
+    wanted = further.seconds(case, _tangents(call, ("ddx", "ddgamma", "ddbeta"), case))
+    return _shaped(case, {name: w[:2] for name, w in wanted.items()}), _dtypes(case, wanted)
 
 
 def _precision(dtype: np.dtype[Any]) -> Any:
@@ -270,34 +253,28 @@ def _precision(dtype: np.dtype[Any]) -> Any:
     return expected.precision_of(case, state=True)
 
 
-def _own(pr: Any) -> float:
-    """Return 2 where what is wanted is itself computed in float64."""
-    return 2.0 if pr.u == 2.0**-53 else 1.0
+ARRAYS_OF_SHARDS = ("counts", "means", "variances")
 
 
 def _merge_statistics(call: dict[str, Any], _: Any, cases: Any) -> Any:
     counts, means, variances = (decode_array(call[k]) for k in ARRAYS_OF_SHARDS)
-    used, pr = counts > 0, _precision(means.dtype)
-    mean, mean_radius, var, var_radius = merged_radii(
-        counts[used, None], means[used].astype(np.float64), variances[used].astype(np.float64), pr
-    )
-    own = _own(pr)
-    values = {"mean": (mean[0], own * mean_radius[0]), "var": (var[0], own * var_radius[0])}
+    mean, var = further.merged_statistics(counts, means, variances, _precision(means.dtype))
+    values = {"mean": _flat(mean), "var": _flat(var)}
     return values, dict.fromkeys(values, means.dtype)
 
 
-ARRAYS_OF_SHARDS = ("counts", "means", "variances")
+def _flat(wanted: Wanted) -> tuple[Array, Array]:
+    return wanted.value[0], wanted.radius[0]
 
 
 def _merge_gradients(call: dict[str, Any], _: Any, cases: Any) -> Any:
-    counts = decode_array(call["counts"])
-    values: Values = {}
-    dtype = decode_array(call["sums_dy"]).dtype
-    for name, key in (("mean_dy", "sums_dy"), ("mean_dy_xhat", "sums_dy_xhat")):
-        given, pr = decode_array(call[key]).astype(np.float64), _precision(dtype)
-        size = np.abs(given).sum(axis=0) / counts.sum()
-        order = pr.terms(len(counts)) + 2 * pr.sum_u + pr.u + 2.0**-53 * len(counts)
-        values[name] = (given.sum(axis=0) / counts.sum(), order * size + pr.eta)
+    counts, dtype = decode_array(call["counts"]), decode_array(call["sums_dy"]).dtype
+    values = {
+        f"mean_{of}": _flat(
+            further.merged_sums(counts, decode_array(call[f"sums_{of}"]), _precision(dtype))
+        )
+        for of in ("dy", "dy_xhat")
+    }
     return values, dict.fromkeys(values, dtype)
 
 
@@ -309,21 +286,15 @@ def _fold(call: dict[str, Any], _: Any, cases: Any) -> Any:
     assert weight is not None
     assert mean is not None
     how = (len(mean), call.get("transposed", False), call.get("groups", 1))
-    like, pr = np.zeros((1, len(mean))), _precision(weight.dtype)
-    filled = ((bias, 0), (gamma, 1), (beta, 0), (mean, 0), (var, 1))
-    one, two, three, four, five = (row(a, like, fill) for a, fill in filled)
-    columns = by_output(weight.astype(np.float64), *how)
-    eps = decode_float(call["eps"])
-    found = folding_radii(columns, one, two, three, four, five, eps, pr)
-    place = by_output(np.arange(weight.size).reshape(weight.shape), *how)
+    columns, place = (
+        further.by_output(a, *how) for a in (weight, np.arange(weight.size).reshape(weight.shape))
+    )
+    eps, pr = decode_float(call["eps"]), _precision(weight.dtype)
+    new, shift = further.folded(columns, bias, gamma, beta, mean, var, eps, pr)
     value, radius = np.empty(weight.size), np.empty(weight.size)
-    value[place], radius[place] = found[0], _own(pr) * found[1]
-    shape = weight.shape
-    values = {
-        "weight": (value.reshape(shape), radius.reshape(shape)),
-        "bias": (found[2][0], _own(pr) * found[3][0]),
-    }
-    return values, dict.fromkeys(values, weight.dtype)
+    value[place], radius[place] = new[:2]
+    whole = value.reshape(weight.shape), radius.reshape(weight.shape)
+    return {"weight": whole, "bias": _flat(shift)}, dict.fromkeys(("weight", "bias"), weight.dtype)
 
 
 _EXPECTED: dict[str, Callable[..., Any]] = {

@@ -12,7 +12,7 @@ import numpy as np
 from ..model import expected
 from ..model.cases import Case, Recipe, build
 from ..model.contract import Array, Misbehaved, Target
-from .quantities import Quantity
+from .quantities import Quantity, certified
 
 CONSTANT = "constant"  # the decade of channels whose variance is zero
 LAST = 8  # decades beyond go into this one
@@ -110,7 +110,7 @@ def measure(target: Target, quantity: Quantity, case: Case) -> tuple[list[Point]
 
 
 def _points(quantity: Quantity, case: Case, got: Array, channels: Array) -> Iterator[Point]:
-    wanted = case.memo(("hunt", quantity.name), lambda: quantity.wanted(case))
+    wanted = case.memo(("hunt", quantity.name), lambda: certified(case, quantity.name))
     error = np.where(got == wanted.value, 0.0, np.abs(got - wanted.value))
     error = np.where(np.isnan(error), np.inf, error)  # (n, c) or (1, c)
     radii = [np.broadcast_to(r, error.shape) for r in (wanted.radius, wanted.pairwise)]

@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..invariants.calls import evaluated, trained, trained_back
-from ..invariants.second_order import tangents
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Array, Target
-from . import radii
-from .radii import Certified
+from ..model.further import tangents
+from ..model.wanted import wanted
+
+
+class Certified(NamedTuple):
+    """A wanted value in rows, its radii (any order, pairs), the largest term per channel (1, c)."""
+
+    value: Array
+    radius: Array
+    pairwise: Array
+    term: Array
+
+
+def certified(case: Case, name: str) -> Certified:
+    """Return what the table of what is wanted says of a quantity."""
+    found, pairs = wanted(case, name), wanted(case, name, pairwise=True)
+    assert found.term is not None
+    term = np.abs(found.term).max(axis=0, keepdims=True)
+    return Certified(found.value, found.radius, pairs.radius, term)
 
 
 @dataclass(frozen=True)
@@ -23,11 +39,10 @@ class Quantity:
     """A result of the contract.
 
     Attributes:
-        name: as it stands in the table and after --only.
+        name: as it stands in the table of what is wanted, and after --only.
         sentence: the fact that a failing case contradicts.
         needs: what a target has to offer.
         got: from a target and a case to the result, in rows.
-        wanted: from a case to the value with its radii.
         state: whether it has the dtype of the running statistics, not that of x.
         well: whether it is hunted only where the batch is not ill-conditioned on purpose.
     """
@@ -36,7 +51,6 @@ class Quantity:
     sentence: str
     needs: tuple[str, ...]
     got: Callable[[Target, Case], Array]
-    wanted: Callable[[Case], Certified]
     state: bool = False
     well: bool = False
 
@@ -84,26 +98,24 @@ def _all() -> list[Quantity]:
     back, second = ("backward_train",), ("double_backward_train",)
     found = [
         Quantity("y", "The output agrees with the reference", (),
-                 partial(_trained, name="y"), radii.output),
+                 partial(_trained, name="y")),
         *(Quantity(f"running_{of}", f"The running {what} agrees with the reference", (),
-                   partial(_trained, name=f"running_{of}"),
-                   partial(radii.running, name=f"running_{of}"), state=True)
+                   partial(_trained, name=f"running_{of}"), state=True)
           for of, what in (("mean", "mean"), ("var", "variance"))),
         Quantity("dx", "The input gradient agrees with the reference", back,
-                 partial(_gradient, name="dx"), partial(radii.gradient, name="dx")),
+                 partial(_gradient, name="dx")),
         *(Quantity(f"d{of}", f"The gradient of {of} agrees with the reference", back,
-                   partial(_gradient, name=f"d{of}"), partial(radii.gradient, name=f"d{of}"),
+                   partial(_gradient, name=f"d{of}"),
                    state=True)
           for of in ("gamma", "beta")),
         Quantity("eval_y", "The output in inference agrees with the reference",
-                 ("forward_eval",), _eval_y, partial(radii.inference, name="y")),
+                 ("forward_eval",), _eval_y),
         Quantity("eval_dx", "The input gradient in inference agrees with the reference",
-                 ("forward_eval", "backward_eval"), _eval_dx,
-                 partial(radii.inference, name="dx")),
+                 ("forward_eval", "backward_eval"), _eval_dx),
         Quantity("ty", "The tangent of the output agrees with the reference", ("jvp_train",),
-                 _ty, radii.tangent, well=True),
+                 _ty, well=True),
         *(Quantity(f"by_{of}", f"The gradient of the backward by {of} agrees with the reference",
-                   second, partial(_second, which=k), partial(radii.second, name=f"ddx_{of}"),
+                   second, partial(_second, which=k),
                    state=of == "gamma", well=True)
           for k, of in enumerate(("x", "gamma", "dy"))),
     ]  # fmt: skip

@@ -7,21 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from reference.rounding_second import folding_radii
-
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Array, Target
-from ..model.expected import Wanted, row, rows
+from ..model.expected import row, rows
+from ..model.further import by_output, folded
 from ..model.verdict import Claim
+from ..model.wanted import wanted
 from .calls import agrees, evaluated, parameter_agrees, trained
 from .registry import invariant
-
-
-def _wanted(case: Case) -> Wanted:
-    assert case.running_mean is not None and case.running_var is not None
-    mean, var = case.running_mean, case.running_var
-    return case.memo("eval y", lambda: expected.eval_output(case, mean, var))
 
 
 @invariant("eval_eps_outside_root", "forward_eval", inputs="tracked")
@@ -30,7 +24,7 @@ def inference_is_one_affine_map_per_channel(target: Target, case: Case) -> Itera
 
     The given statistics stand where the batch's stood, (16).
     """
-    yield agrees("y in inference", case, evaluated(target, case)[0], _wanted(case))
+    yield agrees("y in inference", case, evaluated(target, case)[0], wanted(case, "eval_y"))
 
 
 @invariant("eval_leaves_rows_beyond_1024", "forward_eval", inputs="large", weight=0.1)
@@ -39,7 +33,7 @@ def large_batches_lose_no_row_in_inference(target: Target, case: Case) -> Iterab
 
     (16) holds for each row by itself.
     """
-    yield agrees("y in inference", case, evaluated(target, case)[0], _wanted(case))
+    yield agrees("y in inference", case, evaluated(target, case)[0], wanted(case, "eval_y"))
 
 
 @invariant("eval_uses_batch_statistics", "forward_eval", inputs="tracked")
@@ -51,9 +45,9 @@ def inference_of_a_sample_ignores_the_others(target: Target, case: Case) -> Iter
     alone = case.memo("alone", lambda: replace(case, x=case.x[:1].copy(), dy=case.dy[:1].copy()))
     whole, _ = evaluated(target, case)
     got, _ = evaluated(target, alone)
-    wanted = _wanted(alone)
+    right = wanted(alone, "eval_y")
     yield Claim(
-        "y of the first sample alone", rows(case, got), rows(case, whole[:1]), 2 * wanted.radius
+        "y of the first sample alone", rows(case, got), rows(case, whole[:1]), 2 * right.radius
     )
 
 
@@ -86,13 +80,11 @@ def inference_gradients_agree_with_reference(target: Target, case: Case) -> Iter
     They are constants there, (17).
     """
     assert case.running_mean is not None and case.running_var is not None
-    mean, var = case.running_mean, case.running_var
-    wanted = case.memo("eval gradients", lambda: expected.eval_gradients(case, mean, var))
     _, saved = evaluated(target, case)
     got = contract.backward(target, case.dy, saved, case.gamma, mode="eval")
-    yield agrees("dx in inference", case, got.dx, wanted["dx"])
-    yield from parameter_agrees("dgamma in inference", got.dgamma, wanted["dgamma"])
-    yield from parameter_agrees("dbeta in inference", got.dbeta, wanted["dbeta"])
+    yield agrees("dx in inference", case, got.dx, wanted(case, "eval_dx"))
+    yield from parameter_agrees("dgamma in inference", got.dgamma, wanted(case, "eval_dgamma"))
+    yield from parameter_agrees("dbeta in inference", got.dbeta, wanted(case, "eval_dbeta"))
 
 
 def layer(case: Case) -> tuple[Array, Array | None, bool, int]:
@@ -119,14 +111,6 @@ def _layer(case: Case) -> tuple[Array, Array | None, bool, int]:
     return weight, bias, transposed, groups
 
 
-def by_output(weight: Array, outputs: int, transposed: bool, groups: int) -> Array:
-    """Return the weight as (k, out), each column what belongs to one output channel."""
-    if not transposed:
-        return weight.reshape(outputs, -1).T
-    split = weight.reshape(groups, weight.shape[0] // groups, outputs // groups, -1)
-    return split.transpose(1, 3, 0, 2).reshape(-1, outputs)
-
-
 @invariant("fold_leaves_bias_unscaled", "fold", inputs="tracked", weight=3, alone=True)
 def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
     """A layer with the batch norm folded in computes what the two computed in turn.
@@ -140,20 +124,9 @@ def folding_preserves_inference(target: Target, case: Case) -> Iterable[Claim]:
     new_weight, new_bias = contract.fold(
         target, weight, bias, *state, eps=case.eps, transposed=transposed, groups=groups
     )
-    columns = by_output(weight.astype(np.float64), outputs, transposed, groups)
-    like = np.zeros((1, outputs))
+    columns = by_output(weight, outputs, transposed, groups)
     pr = expected.precision_of(case, state=True)
-    want_weight, weight_radius, want_bias, bias_radius = folding_radii(
-        columns,
-        row(bias, like, 0.0),
-        row(case.gamma, like, 1.0),
-        row(case.beta, like, 0.0),
-        row(case.running_mean, like, 0.0),
-        row(case.running_var, like, 1.0),
-        case.eps,
-        pr,
-    )
-    own = 2.0 if pr.u == 2.0**-53 else 1.0  # what is wanted was itself computed in float64
+    want, want_bias = folded(columns, bias, *state, case.eps, pr)
     got = by_output(new_weight.astype(np.float64), outputs, transposed, groups)
-    yield Claim("folded weight", got, want_weight, own * weight_radius)
-    yield Claim("folded bias", row(new_bias, like, 0.0), want_bias, own * bias_radius)
+    yield Claim("folded weight", got, want.value, want.radius)
+    yield Claim("folded bias", row(new_bias, got, 0.0), want_bias.value, want_bias.radius)

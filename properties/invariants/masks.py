@@ -14,7 +14,6 @@ from ..model.masks import Masked
 from ..model.verdict import Claim, same_bits
 from .calls import parameter_agrees, trained
 from .registry import invariant
-from .state import initial
 
 
 def masked_training(target: Target, held: Masked) -> Trained:
@@ -72,7 +71,7 @@ def masked_running_statistics_are_those_of_the_kept_places(
     held = masks.masked(case)
     if held is not None:
         result = masked_training(target, held)
-        mean, var = expected.running(held.alone, *initial(held.alone))
+        mean, var = expected.running(held.alone, *expected.initial(held.alone))
         yield from parameter_agrees("running_mean", result.running_mean, mean)
         yield from parameter_agrees("running_var", result.running_var, var)
 

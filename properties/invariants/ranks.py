@@ -13,7 +13,6 @@ from ..model.ranks import Ranked, ranked
 from ..model.verdict import Claim
 from .calls import agrees, parameter_agrees
 from .registry import invariant
-from .state import initial
 
 
 def trained_on_ranks(target: Target, held: Ranked) -> Trained:
@@ -57,7 +56,7 @@ def ranks_average_in_the_statistics_of_the_whole_batch(
     """
     held = ranked(case)
     result = trained_on_ranks(target, held)
-    mean, var = expected.running(held.whole, *initial(held.whole))
+    mean, var = expected.running(held.whole, *expected.initial(held.whole))
     yield from parameter_agrees("running_mean", result.running_mean, mean)
     yield from parameter_agrees("running_var", result.running_var, var)
 

@@ -12,7 +12,6 @@ from ..model.contract import Target
 from ..model.verdict import Claim
 from .calls import agrees, evaluated, parameter_agrees, trained
 from .registry import invariant
-from .state import initial
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Session:
         case = self._now(k % 3)
         result = trained(self.target, case)
         yield agrees("y in training", case, result.y, expected.output(case))
-        mean, var = expected.running(case, *initial(case))
+        mean, var = expected.running(case, *expected.initial(case))
         if "running statistics" in self.target.offers:
             yield from parameter_agrees("running_mean", result.running_mean, mean)
             yield from parameter_agrees("running_var", result.running_var, var)

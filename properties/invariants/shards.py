@@ -7,11 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from reference.rounding_second import merged_radii
-
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Array, Target
+from ..model.further import merged_statistics, merged_sums
 from ..model.verdict import Claim, is_true
 from .registry import invariant
 
@@ -49,20 +48,11 @@ def merged_statistics_are_those_of_the_whole(target: Target, case: Case) -> Iter
     The variance of the means adds to the mean of the variances, (25).
     """
     counts, means, variances = statistics_of_shards(case)
-    used = counts > 0
-    pr = expected.precision_of(case, state=True)
-    with np.errstate(all="ignore"):
-        mean, mean_radius, var, var_radius = merged_radii(
-            counts[used, None],
-            means[used].astype(np.float64),
-            variances[used].astype(np.float64),
-            pr,
-        )
-    own = 2.0 if pr.u == 2.0**-53 else 1.0  # what is wanted was itself computed in float64
+    mean, var = merged_statistics(counts, means, variances, expected.precision_of(case, state=True))
     count, got_mean, got_var = contract.merge(target, "merge_statistics", counts, means, variances)
     yield is_true(f"count is {count}, wanted {counts.sum()}", float(count) == counts.sum())
-    yield Claim("merged mean", got_mean[None], mean, own * mean_radius)
-    yield Claim("merged var", got_var[None], var, own * var_radius)
+    yield Claim("merged mean", got_mean[None], mean.value, mean.radius)
+    yield Claim("merged var", got_var[None], var.value, var.radius)
 
 
 def gradient_shards(case: Case) -> tuple[Array, Array, Array]:
@@ -90,8 +80,5 @@ def merged_gradients_are_those_of_the_whole(target: Target, case: Case) -> Itera
     count, *got = contract.merge(target, "merge_gradients", counts, *sums)
     yield is_true(f"count is {count}, wanted {counts.sum()}", float(count) == counts.sum())
     for name, given, result in zip(("mean of dy", "mean of dy * xhat"), sums, got, strict=True):
-        given = given.astype(np.float64)
-        want = given.sum(axis=0, keepdims=True) / counts.sum()
-        size = np.abs(given).sum(axis=0, keepdims=True) / counts.sum()
-        order = pr.terms(len(counts)) + 2 * pr.sum_u + pr.u + 2.0**-53 * len(counts)
-        yield Claim(f"merged {name}", result[None], want, order * size + pr.eta)
+        want = merged_sums(counts, given, pr)
+        yield Claim(f"merged {name}", result[None], want.value, want.radius)

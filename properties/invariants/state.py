@@ -12,16 +12,11 @@ from reference.rounding import Spread, output_radius, rstd_spread
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Array, Target, Trained
-from ..model.expected import Wanted, exactly, row
+from ..model.expected import Wanted, row
+from ..model.expected import initial as initial
 from ..model.verdict import Claim, is_true, same_bits
 from .calls import agrees, evaluated, parameter_agrees, trained, trained_back
 from .registry import invariant
-
-
-def initial(case: Case) -> tuple[Wanted, Wanted]:
-    """Return the running statistics that the case starts from, taken as exact."""
-    x = expected.rows(case, case.x)
-    return exactly(case.running_mean, 0.0, x), exactly(case.running_var, 1.0, x)
 
 
 def trained_through(target: Target, cases: Iterable[Case]) -> Trained:

@@ -14,12 +14,15 @@ from reference.float64 import Reference, reference_eval, reference_train, with_g
 from .cases import Case
 from .contract import Array
 
+_TERM = 2.0**52  # a reference's bound is 2**-52 of the largest term that is added
+
 
 class Wanted(NamedTuple):
-    """A value and how far a right implementation may lie from it."""
+    """A value, how far a right implementation may lie from it, and the largest term it adds."""
 
     value: Array
     radius: Array
+    term: Array | None = None
 
 
 def rows(case: Case, a: Array) -> Array:
@@ -86,15 +89,37 @@ def inference(case: Case, mean: Array, var: Array) -> Pass:
     return Pass(x, dy, gamma, beta, ref, spread)
 
 
+def paired(case: Case, *, gradients: bool = False) -> Pass:
+    """Return the training pass with the spread that sums in pairs have."""
+    p, pr = training(case, gradients=gradients), precision_of(case, pairwise=True)
+    with np.errstate(all="ignore"):
+        spread = case.memo(
+            "paired spread", lambda: rounding.statistics_spread(p.x, p.ref, case.eps, pr)
+        )
+    return replace(p, spread=spread)
+
+
+def trained(case: Case, pairwise: bool, *, gradients: bool = False) -> Pass:
+    """Return the training pass, its spread that of sums in pairs or in any order."""
+    return (paired if pairwise else training)(case, gradients=gradients)
+
+
+def certified(ref: Reference, name: str, radius: Array) -> Wanted:
+    """Return a result of the reference, whose bound adds to the radius and tells the term."""
+    bound = ref.bound[name]
+    return Wanted(ref.value[name], radius + bound, bound * _TERM)
+
+
 def _output(p: Pass, pr: Precision) -> Wanted:
     with np.errstate(all="ignore"):
         radius = rounding.output_radius(p.x, p.ref, p.gamma, p.beta, p.spread, pr)
-    return Wanted(p.ref.y, radius + p.ref.bound["y"])
+        return certified(p.ref, "y", radius)
 
 
-def output(case: Case) -> Wanted:
-    """Return y in training, (n, c)."""
-    return case.memo("y", lambda: _output(training(case), precision_of(case)))
+def output(case: Case, pairwise: bool = False) -> Wanted:
+    """Return y in training, (n, c).  # (44)"""
+    pr = precision_of(case, pairwise=pairwise)
+    return case.memo(("y", pairwise), lambda: _output(trained(case, pairwise), pr))
 
 
 def normalized(case: Case) -> Wanted:
@@ -115,22 +140,16 @@ def normalized(case: Case) -> Wanted:
     return case.memo("xhat", make)
 
 
-def gradients(case: Case) -> dict[str, Wanted]:
-    """Return dx (n, c), dgamma and dbeta (1, c) in training."""
+def gradients(case: Case, pairwise: bool = False) -> dict[str, Wanted]:
+    """Return dx (n, c), dgamma and dbeta (1, c) in training.  # (45)"""
 
     def make() -> dict[str, Wanted]:
-        p = training(case, gradients=True)
+        p, pr = trained(case, pairwise, gradients=True), precision_of(case, pairwise=pairwise)
         with np.errstate(all="ignore"):
-            radii = rounding.gradient_radii(p.x, p.dy, p.ref, p.gamma, p.spread, precision_of(case))
-        return _wanted(p.ref, radii)
+            radii = rounding.gradient_radii(p.x, p.dy, p.ref, p.gamma, p.spread, pr)
+            return {name: certified(p.ref, name, radius) for name, radius in radii.items()}
 
-    return case.memo("gradients", make)
-
-
-def _wanted(ref: Reference, radii: dict[str, Array]) -> dict[str, Wanted]:
-    return {
-        name: Wanted(ref.value[name], radius + ref.bound[name]) for name, radius in radii.items()
-    }
+    return case.memo(("gradients", pairwise), make)
 
 
 def eval_output(case: Case, mean: Array, var: Array) -> Wanted:
@@ -145,20 +164,21 @@ def eval_gradients(case: Case, mean: Array, var: Array) -> dict[str, Wanted]:
     with np.errstate(all="ignore"):
         radii = rounding.parameter_radii(p.x, p.dy, p.ref, p.spread, pr)
         radii["dx"] = rounding.eval_gradient_radius(p.dy, p.ref, p.gamma, p.spread, pr)
-    return _wanted(p.ref, radii)
+        return {name: certified(p.ref, name, radius) for name, radius in radii.items()}
 
 
-def batch_statistics(case: Case) -> tuple[Wanted, Wanted]:
+def batch_statistics(case: Case, pairwise: bool = False) -> tuple[Wanted, Wanted]:
     """Return the mean and the variance that enter the running statistics, each (1, c)."""
-    p, pr = training(case), precision_of(case, state=True)
+    p, pr = trained(case, pairwise), precision_of(case, state=True, pairwise=pairwise)
     n = p.x.shape[0]
     var, radius = p.ref.var, p.spread.var
     if case.conventions.running_var == "unbiased" and n > 1:
         factor = n / (n - 1)
         with np.errstate(all="ignore"):
             var, radius = var * factor, radius * factor + 4 * pr.magnitude(var * factor)
-    mean = Wanted(p.ref.mean, p.spread.mean + p.ref.bound["mean"])
-    return mean, Wanted(var, radius + p.ref.bound["var"] * 2)
+    size = np.abs(p.x).mean(axis=0, keepdims=True)
+    mean = Wanted(p.ref.mean, p.spread.mean + p.ref.bound["mean"], size)
+    return mean, Wanted(var, radius + p.ref.bound["var"] * 2, var)
 
 
 def keep_of(case: Case) -> float:
@@ -166,19 +186,28 @@ def keep_of(case: Case) -> float:
     return case.momentum if case.conventions.momentum == "keep" else 1.0 - case.momentum
 
 
-def running(case: Case, mean: Wanted, var: Wanted) -> tuple[Wanted, Wanted]:
-    """Return the running statistics after training on this case from (mean, var)."""
-    pr, keep = precision_of(case, state=True), keep_of(case)
+def initial(case: Case) -> tuple[Wanted, Wanted]:
+    """Return the running statistics that the case starts from, taken as exact."""
+    x = rows(case, case.x)
+    return exactly(case.running_mean, 0.0, x), exactly(case.running_var, 1.0, x)
+
+
+def running(case: Case, mean: Wanted, var: Wanted, pairwise: bool = False) -> tuple[Wanted, Wanted]:
+    """Return the running statistics after training on this case from (mean, var).  # (18), (19)"""
+    pr, keep = precision_of(case, state=True, pairwise=pairwise), keep_of(case)
     found = []
     with np.errstate(all="ignore"):
-        for old, batch in zip((mean, var), batch_statistics(case), strict=True):
+        for old, batch in zip((mean, var), batch_statistics(case, pairwise), strict=True):
             value = keep * old.value + (1.0 - keep) * batch.value
             if keep == 1.0:
                 value = old.value
             radius = rounding.running_radius(
                 old.value, batch.value, batch.radius, keep, case.momentum, pr
             )
-            found.append(Wanted(value, radius + keep * old.radius + 2.0**-51 * np.abs(value)))
+            assert batch.term is not None
+            term = keep * np.abs(old.value) + (1.0 - keep) * batch.term
+            radius = radius + keep * old.radius + 2.0**-51 * np.abs(value)
+            found.append(Wanted(value, radius, term))
     return found[0], found[1]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from properties.hunt import quantities, radii
+from properties.hunt import quantities
 from properties.hunt.cells import Cell, cell_as_json, joined, read_cell, seen
 from properties.hunt.measure import CONSTANT, Point, decade_of, measure, read_point, unit
 from properties.hunt.quantities import QUANTITIES
@@ -18,8 +18,6 @@ from properties.hunt.shards import Shard, placed, shards, situations
 from properties.hunt.show import begins
 from properties.hunt.space import shrunk, space_of
 from properties.hunt.table import Table
-from properties.invariants.second_order import _ty
-from properties.model import expected
 from properties.model.cases import Case, Recipe, build
 from properties.model.contract import Conventions, Target
 from properties.plants.forms import COMBINED
@@ -74,42 +72,12 @@ def hunted(target: Target, quantity: str, dtype: str, examples: int, *only: str)
 # --- what is right -------------------------------------------------------------------------------
 
 
-def wanted_elsewhere(case: Case, name: str) -> expected.Wanted:
-    """Return what the invariants hold a quantity against."""
-    if name in ("dx", "dgamma", "dbeta"):
-        return expected.gradients(case)[name]
-    if name.startswith("running"):
-        x = expected.rows(case, case.x)
-        start = [
-            expected.exactly(case.running_mean, 0.0, x),
-            expected.exactly(case.running_var, 1.0, x),
-        ]
-        return expected.running(case, start[0], start[1])[name == "running_var"]
-    if name.startswith("eval"):
-        state = (case.running_mean, case.running_var)
-        if name == "eval_y":
-            return expected.eval_output(case, *state)
-        return expected.eval_gradients(case, *state)["dx"]
-    return expected.output(case) if name == "y" else _ty(case)
-
-
-@pytest.mark.parametrize("name", [name for name in QUANTITIES if not name.startswith("by_")])
-@pytest.mark.parametrize("running_var", ["biased", "unbiased"])
-def test_the_hunt_judges_as_the_invariants_do(name: str, running_var: str) -> None:
-    """Value and any-order radius are those of the invariants, to the bit."""
-    for recipe in SAMPLES:
-        case = build(recipe, Conventions(running_var=running_var))
-        found, other = QUANTITIES[name].wanted(case), wanted_elsewhere(case, name)
-        np.testing.assert_array_equal(found.value, other.value, err_msg=f"{name} {recipe}")
-        np.testing.assert_array_equal(found.radius, other.radius, err_msg=f"{name} {recipe}")
-
-
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_sums_in_pairs_have_the_smaller_radius(name: str) -> None:
     """The pairwise radius is within that of any order; for several rows of sums it is smaller."""
     smaller = 0
     for recipe in SAMPLES:
-        found = QUANTITIES[name].wanted(build(recipe, BOTH))
+        found = quantities.certified(build(recipe, BOTH), name)
         assert (found.pairwise <= found.radius).all()
         assert (found.term > 0).all()
         smaller += bool((found.pairwise < found.radius).any())
@@ -307,12 +275,11 @@ def test_a_radius_two_thirds_as_wide_is_too_small(
     places = ("small_integers", "magnitude")
     assert not hunted(right, name, dtype, 40, *places).smallest
 
-    def narrow(case: Case) -> radii.Certified:
-        wanted = QUANTITIES[name].wanted(case)
+    def narrow(case: Case, name: str) -> quantities.Certified:
+        wanted = quantities.certified(case, name)
         return wanted._replace(radius=wanted.radius / 1.5)
 
-    planted = {**QUANTITIES, name: replace(QUANTITIES[name], wanted=narrow)}
-    monkeypatch.setattr("properties.hunt.search.QUANTITIES", planted)
+    monkeypatch.setattr("properties.hunt.measure.certified", narrow)
     assert hunted(right, name, dtype, 40, *places).smallest
 
 

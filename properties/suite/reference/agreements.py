@@ -8,7 +8,6 @@ import numpy as np
 
 from properties.engine.strategies import EPSILONS, MOMENTA
 from properties.invariants.calls import agrees, evaluated, parameter_agrees, trained
-from properties.invariants.state import initial
 from properties.model import contract, expected
 from properties.model.cases import FINITE, GAMMAS, GRADIENTS, Case, Recipe
 from properties.model.contract import Target
@@ -40,7 +39,7 @@ def everything(target: Target, case: Case) -> Iterable[Claim]:
     result = trained(target, case)
     yield agrees("y", case, result.y, expected.output(case))
     mean, var = case.memo(
-        ("state", target.conventions), lambda: expected.running(case, *initial(case))
+        ("state", target.conventions), lambda: expected.running(case, *expected.initial(case))
     )
     yield from parameter_agrees("running_mean", result.running_mean, mean)
     yield from parameter_agrees("running_var", result.running_var, var)
