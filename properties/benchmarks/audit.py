@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import check_grad
 
-from reference.audit import Report, audit, from_file
+from reference.audit import Answer, audit, from_file
 
 RIGHT = """\
 import numpy as np
@@ -78,7 +78,7 @@ class Row:
     """What each checker said of one bug: True where it was seen, None where it did not run."""
 
     name: str
-    report: Report
+    answer: Answer
     seconds: float
     slow: bool | None
     fast: bool | None
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def audit(self) -> bool:
-        return self.report.verdict == "not equal"
+        return self.answer.verdict == "not equal"
 
 
 def forward(x: Any, gamma: Any, beta: Any) -> Any:
@@ -167,11 +167,11 @@ def judge(name: str | None, seed: int, right_error: float) -> Row:
         path.write_text(source, encoding="utf-8")
         start = time.perf_counter()
         (formula,) = from_file(path, "backward")
-        report = audit(formula, seed=seed)
+        answer = audit(formula, seed=seed)
         seconds = time.perf_counter() - start
     code = names["backward"]
     return Row(
-        name or "(none: the right formula)", report, seconds, torch_sees(code, seed, False),
+        name or "(none: the right formula)", answer, seconds, torch_sees(code, seed, False),
         torch_sees(code, seed, True), scipy_error(code, seed) > 10 * right_error,
     )  # fmt: skip
 
@@ -188,7 +188,7 @@ def _said(row: Row) -> str:
     found = [
         f"{r.quantity}: {d.term} times {d.factor}" if d.term != r.quantity else
         f"{r.quantity} times {d.factor}"
-        for r in row.report.results for d in r.diagnosis[:1]
+        for r in row.answer.results for d in r.diagnosis[:1]
     ]  # fmt: skip
     return "; ".join(found[:1])
 

@@ -17,10 +17,10 @@ from ..support.terminal import unwritable
 from ..support.writing import write_whole
 
 if TYPE_CHECKING:
-    from reference.audit import Report
+    from reference.audit import Answer
     from reference.audit.formula import Formula
 
-# the same as reference.audit.points.QUANTITIES (a test compares); named here so that building the
+# the same as reference.audit.names.QUANTITIES (a test compares); named here so that building the
 # command's parser imports nothing heavy
 QUANTITIES = (
     "dx", "dgamma", "dbeta", "dxhat", "dstd", "dvar", "dxc", "dmean", "y", "xhat", "xc", "mean",
@@ -100,15 +100,15 @@ def run(args: argparse.Namespace) -> int:
         _check(args)
         if args.file is not None and _needs_own_process(_split(args.file)[0]):
             return _in_own_process(args)
-        reports = [
+        answers = [
             audit(formula, asked, seed=args.seed, eps=args.eps)
             for formula, asked in _formulas(args, question)
         ]
-        _show(reports, args)
+        _show(answers, args)
     except NotAFormula as error:
         print(f"bncheck audit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return max((status(report) for report in reports), key=(0, 3, 1).index)
+    return max((status(answer) for answer in answers), key=(0, 3, 1).index)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -122,7 +122,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _formulas(args: argparse.Namespace, question: Any) -> list[tuple[Formula, Any]]:
     from reference.audit import NotAFormula, from_file, from_text
-    from reference.audit.text import meant
+    from reference.audit.language import quantity_of
 
     found: list[tuple[Formula, Any]] = _catalogue() if args.catalogue else []
     texts = {q: getattr(args, f"text_{q}") for q in QUANTITIES}
@@ -132,7 +132,7 @@ def _formulas(args: argparse.Namespace, question: Any) -> list[tuple[Formula, An
     if args.file is not None:
         path, name = _split(args.file)
         if not path.endswith(".py") and not Path(path).exists():
-            return [*found, (from_text(meant(args.file), args.file, args.mode), question)]
+            return [*found, (from_text(quantity_of(args.file), args.file, args.mode), question)]
         returns = _returns(args.returns)
         found += [(f, question) for f in from_file(Path(path), name or None, returns, args.mode)]
     if not found:
@@ -215,16 +215,16 @@ def _catalogue() -> list[tuple[Formula, Any]]:
     ]
 
 
-def _show(reports: list[Report], args: argparse.Namespace) -> None:
+def _show(answers: list[Answer], args: argparse.Namespace) -> None:
     written = [
-        report.markdown() if args.markdown else report.text(args.verbose) for report in reports
+        answer.markdown() if args.markdown else answer.text(args.verbose) for answer in answers
     ]
     print("\n\n".join(written))
     if args.json is not None:
-        _write(args.json, reports)
+        _write(args.json, answers)
 
 
-def _write(path: Path, reports: list[Report]) -> None:
+def _write(path: Path, answers: list[Answer]) -> None:
     """Write the reports atomically."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -235,12 +235,12 @@ def _write(path: Path, reports: list[Report]) -> None:
     except PackageNotFoundError:
         release = "unknown"
     worst = next(
-        (v for v in ("not equal", "unknown") if any(r.verdict == v for r in reports)), "equal"
+        (v for v in ("not equal", "unknown") if any(r.verdict == v for r in answers)), "equal"
     )
     data = {
         "bncheck": release,
         "verdict": worst,
-        "audits": [report.as_json() for report in reports],
+        "audits": [answer.as_json() for answer in answers],
     }
     try:
         write_whole(path, json.dumps(data, indent=1, sort_keys=True) + "\n")

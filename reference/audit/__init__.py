@@ -1,8 +1,8 @@
 """Audit of gradient formulas: equal to the derivation or not, and if not, which term is wrong.
 
 from reference import audit
-report = audit.audit(audit.from_text("dx", "gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))"))
-print(report.text())
+answer = audit.audit(audit.from_text("dx", "gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))"))
+print(answer.text())
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import re
 import secrets
 from dataclasses import replace
 
+from .answer import ZERO_SUM, ZERO_TERM, Answer, Result
 from .code import from_file
-from .diagnosis import diagnose
-from .formula import Formula, from_text
-from .lines import first_wrong_line
-from .literals import NotAFormula
-from .opaque import audit_floats
-from .points import Question
-from .report import ZERO_SUM, ZERO_TERM, Report, Result
-from .run import CannotRun
-from .smallest import smallest
-from .verdict import SIZES, Finding, Mismatch, Verdict, judge
+from .counterexample import smallest
+from .diagnose import diagnose
+from .formula import CannotRun, Formula, from_text
+from .judge import SIZES, Finding, Mismatch, Verdict, judge
+from .judge_float64 import judge_float64
+from .language import NotAFormula
+from .trials import Question
+from .wrong_line import first_wrong_line
 
-__all__ = ["NotAFormula", "Question", "Report", "audit", "from_file", "from_text", "status"]
+__all__ = ["Answer", "NotAFormula", "Question", "audit", "from_file", "from_text", "status"]
 
 _LIMITS = (
     "sizes other than those named",
@@ -46,15 +45,15 @@ def audit(
     sizes: tuple[int, ...] = SIZES,
     eps: float | None = None,
     explain: bool = True,
-) -> Report:
+) -> Answer:
     """Audit one formula against the derivation graph, exactly where its code allows it.
 
     Args:
         formula: from `from_text` or `from_file`.
         question: the mode and conventions; the formula's mode by default.
-        seed: of the random points; drawn anew when None, and named in the report.
+        seed: of the random points; drawn anew when None, and named in the answer.
         sizes: the n to try, each with one and two channels.
-        eps: the one built into opaque code.
+        eps: the one built into code that runs in float64 alone.
         explain: look for the diagnosis and the smallest counterexample of what is wrong; without
             it the audit stops at the first wrong quantity.
 
@@ -66,21 +65,21 @@ def audit(
     try:
         verdict = judge(formula, question, seed, sizes, brief=not explain)
     except CannotRun as error:
-        return _opaque(formula, question, seed, eps, str(error))
+        return _in_float64(formula, question, seed, eps, str(error))
     findings = list(verdict.findings.values())
     if not explain and any(finding.mismatch for finding in findings):
         findings = [finding for finding in findings if finding.mismatch]
     results = [_result(formula, question, seed, finding, explain) for finding in findings]
     notes = (*formula.notes, *((_COMPARED,) if verdict.log.compared else ()))
-    return Report(
+    return Answer(
         formula.label, question.mode, True, seed, tuple(results), verdict.sizes,
         _zero_terms(verdict), formula.typed_eps, notes, _LIMITS,
     )  # fmt: skip
 
 
-def status(report: Report) -> int:
+def status(answer: Answer) -> int:
     """Return the exit status: 0 equal, 1 not equal, 3 unknown."""
-    return _STATUS[report.verdict]
+    return _STATUS[answer.verdict]
 
 
 def _result(
@@ -99,12 +98,11 @@ def _result(
 def _explained(
     formula: Formula, question: Question, seed: int, quantity: str, mismatch: Mismatch
 ) -> Result:
-    diagnosis, line = diagnose(formula, quantity, question, seed, mismatch.point.shape)
-    wrong = first_wrong_line(formula, quantity, question, seed)
+    diagnosis, line = diagnose(formula, quantity, question, seed, mismatch.trial.shape)
     return Result(
         quantity, "not equal", message=mismatch.message, corrected=line,
         diagnosis=tuple(d for d in diagnosis if d.words != mismatch.message),
-        wrong_line=wrong.words if wrong else "",
+        wrong_line=first_wrong_line(formula, quantity, question, seed),
         counterexample=smallest(formula, quantity, question),
     )  # fmt: skip
 
@@ -129,16 +127,18 @@ def _short(text: str) -> str:
     return flat if len(flat) <= LONGEST else flat[: LONGEST - 3] + "..."
 
 
-def _opaque(formula: Formula, question: Question, seed: int, eps: float | None, why: str) -> Report:
+def _in_float64(
+    formula: Formula, question: Question, seed: int, eps: float | None, why: str
+) -> Answer:
     if formula.floating is None:
         undecided = Result(formula.label, "unknown", message=why)
-        return Report(formula.label, question.mode, True, seed, (undecided,))
+        return Answer(formula.label, question.mode, True, seed, (undecided,))
     eps = _built_in(formula) if eps is None else eps
-    findings = audit_floats(formula, question, seed, eps)
+    findings = judge_float64(formula, question, seed, eps)
     if eps is None and not formula.takes_eps:
         message = f"its eps is built in, so float64 must be told it: say --eps ({_short(why)})"
         undecided = Result(formula.label, "unknown", message=message)
-        return Report(formula.label, question.mode, False, seed, (undecided,))
+        return Answer(formula.label, question.mode, False, seed, (undecided,))
     results = tuple(
         Result(f.quantity, f.verdict, message=f.message or f"would have seen a relative error "
                f"of {f.seen:.1e}; worst error {f.worst:.2f} of what is allowed")
@@ -146,4 +146,4 @@ def _opaque(formula: Formula, question: Question, seed: int, eps: float | None, 
     )  # fmt: skip
     notes = (*formula.notes, f"audited in float64 because {_short(why)}")
     missing = ("inputs other than those tried: float64 gives evidence, not proof",)
-    return Report(formula.label, question.mode, False, seed, results, (), (), (), notes, missing)
+    return Answer(formula.label, question.mode, False, seed, results, (), (), (), notes, missing)

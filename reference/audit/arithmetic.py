@@ -11,9 +11,8 @@ from typing import Any
 from ..exact import enclose
 
 ROOT_BITS = 512
-
-
 ROOT_STEP = Fraction(1, 1 << ROOT_BITS)
+NEAR = Fraction(1, 1 << 120)  # how well a root of 256 bits must agree; no verdict rests on it
 
 
 class TurnedFloat(TypeError):

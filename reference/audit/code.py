@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..styles import pair_of, takes_cache
-from .bind import both, copied, flat, typed
 from .formula import Formula, Values
-from .literals import NotAFormula
+from .language import NotAFormula
+from .layers import arguments, contract, layer_class, pair
 from .module import Module, load
-from .names import ALIASES
-from .points import QUANTITIES
-from .targets import contract, layer_class, pair
+from .names import ALIASES, QUANTITIES
 
 KNOW_EPS = {"eps", "std", "rstd", "xhat"}  # a parameter that carries eps into the function
 _REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -91,13 +89,14 @@ def _function(module: Module, name: str, returns: tuple[str, ...], mode: str) ->
     parameters = _parameters(module.plain[name], name)
 
     def run(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-        values = {p: copied(flat(meant, given[meant])) for p, meant in parameters.items()}
-        return _named(names[name](**values), returns or _returns(name), name, mode)
+        values = arguments(given, *parameters.values())
+        result = names[name](**dict(zip(parameters, values, strict=True)))
+        return _named(result, returns or _returns(name), name, mode)
 
-    exact, floating = both(module, run)
+    exact, floating = module.both(run)
     label = f"{module.path.name}:{name}"
     told = bool(KNOW_EPS & set(parameters.values()))
-    return Formula(label, exact, floating, typed(module), mode=mode, takes_eps=told)
+    return Formula(label, exact, floating, module.typed_eps, mode=mode, takes_eps=told)
 
 
 def _parameters(function: Callable[..., Any], name: str) -> dict[str, str]:

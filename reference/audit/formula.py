@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from .evaluate import Text
-from .literals import NotAFormula
+from .arithmetic import TurnedFloat
+from .language import NotAFormula, Text, parse
+from .names import QUANTITIES, ROWS
 from .numbers import Number
-from .points import QUANTITIES, ROWS
-from .text import parse
 
 Values = Mapping[str, Any]
 Run = Callable[[Values], Mapping[str, Any]]
+
+
+class CannotRun(Exception):
+    """The formula does not run over exact numbers; the message says why."""
 
 
 class WrongShape(Exception):
@@ -27,7 +30,7 @@ class Formula:
     """One or several quantities as functions of the documented names.
 
     Attributes:
-        label: how it is named in reports.
+        label: how it is named in answers.
         exact: runs it over Numbers; None for code that cannot be run so.
         floating: runs it over float64 arrays; None for text.
         typed_eps: literals that were read as eps.
@@ -99,8 +102,42 @@ def _cause(rows: bool, shape: tuple[int, ...], n: int, c: int) -> str:
     return ""
 
 
-def repeated(quantity: str, value: Any, n: int, c: int) -> Any:
-    """As `shaped`, but one row of text stands for n equal rows, as in the text's own algebra."""
-    if quantity in ROWS:
+def as_quantity(formula: Formula, quantity: str, value: Any, n: int, c: int) -> Any:
+    """As `shaped`, but in a text one row stands for n equal rows, as in the text's own algebra."""
+    if formula.text and quantity in ROWS:
         return np.broadcast_to(np.asarray(value, dtype=object), (n, c))
     return shaped(quantity, value, n, c)
+
+
+def run_at(formula: Formula, given: Values) -> Mapping[str, Any]:
+    """Run the formula over Numbers.
+
+    Raises:
+        CannotRun: it needs floats, or raises.
+        ArithmeticError: it divides by zero at this trial, or takes the root of a negative number.
+    """
+    if formula.exact is None:
+        raise CannotRun("its source cannot be made exact")
+    try:
+        with np.errstate(all="ignore"):
+            return formula.exact(given)
+    except (ArithmeticError, NotAFormula):
+        raise
+    except TurnedFloat as error:
+        raise CannotRun(str(error)) from None
+    except Exception as error:
+        raise CannotRun(f"{type(error).__name__}: {error}") from None
+
+
+def raises_on_floats(formula: Formula, given: Values) -> str:
+    """Return what the code raises on plain floats of this shape, "" if it does not."""
+    if formula.floating is None:
+        return ""
+    n, c = given["x"].shape
+    random = np.random.default_rng(n)
+    floats = {name: random.random(np.shape(value)) + 0.5 for name, value in given.items()}
+    try:
+        formula.floating({**floats, "n": n, "eps": 0.25, "momentum": 0.75})
+    except Exception as error:
+        return f"it raises {type(error).__name__} at (n, c) = ({n}, {c}): {error}"
+    return ""

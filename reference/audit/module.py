@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .literals import NotAFormula
+from .formula import Run, Values
+from .language import NotAFormula
 from .rewrite import Source, execute, rewrite
 
 
@@ -21,11 +22,22 @@ class Module:
     source: Source | None
     plain: Mapping[str, Any]
 
-    def names(self, exact: bool, eps: Any) -> Mapping[str, Any]:
-        """Return the module's names, run anew over exact numbers or as it is."""
-        if not exact or self.source is None:
-            return self.plain
-        return execute(self.source, eps)
+    @property
+    def typed_eps(self) -> tuple[str, ...]:
+        """The literals that were read as eps."""
+        return self.source.typed_eps if self.source else ()
+
+    def both(
+        self, run: Callable[[Mapping[str, Any], Values], Mapping[str, Any]]
+    ) -> tuple[Run | None, Run]:
+        """Return run over the names made exact (None where there are none) and over the plain."""
+        source = self.source
+
+        def exact(given: Values) -> Mapping[str, Any]:
+            assert source is not None
+            return run(execute(source, given["eps"]), given)
+
+        return (exact if source else None), (lambda given: run(self.plain, given))
 
 
 def load(path: Path) -> Module:

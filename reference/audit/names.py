@@ -1,8 +1,20 @@
-"""What people call the quantities of the derivation."""
+"""What a formula may name, what it may be a formula of, and what people call these."""
 
 from __future__ import annotations
 
-from .points import GIVEN
+ROWS = {"x", "dy", "xc", "xhat", "y", "dxhat", "dxc", "dx", "ddx", "tx", "ty", "grad_x", "grad_dy"}
+GIVEN = (
+    "x", "xc", "xhat", "mean", "var", "std", "rstd", "y", "dy", "gamma", "beta", "eps", "n",
+    "momentum", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta", "tx", "tgamma", "tbeta",
+)  # fmt: skip
+QUANTITIES = {
+    "train": (
+        "dx", "dgamma", "dbeta", "dxhat", "dstd", "dvar", "dxc", "dmean", "y", "xhat", "xc", "mean",
+        "var", "std", "rstd", "ty", "grad_x", "grad_gamma", "grad_dy", "new_running_mean",
+        "new_running_var",
+    ),
+    "eval": ("dx", "dgamma", "dbeta", "dxhat", "y", "xhat", "xc", "std", "rstd"),
+}  # fmt: skip
 
 
 def _by_alias(table: dict[str, str]) -> dict[str, str]:

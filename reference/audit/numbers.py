@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +18,6 @@ import numpy as np
 
 from ..exact import enclose, exact_root
 from .arithmetic import Degree, Interval, NegativeRoot, TurnedFloat, integer_root
-from .events import events
 
 PLAIN_BITS = 20  # a float of at most so many bits (0.5, 3.0) is what its author meant
 LARGEST_EXPONENT = 64
@@ -23,6 +25,34 @@ LARGEST_ROOT = 8
 
 
 Value = Fraction | Interval | Degree
+
+
+@dataclass
+class Events:
+    """What happened while a formula ran: absorbed floats, comparisons, sums that were zero."""
+
+    absorbed: set[float] = field(default_factory=set)
+    compared: bool = False
+    roots: set[Fraction] = field(default_factory=set)  # squares whose root was taken
+    sums: dict[str, bool] = field(default_factory=dict)  # text of a sum: was it always zero?
+    assigned: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)  # name: (text, value)
+
+
+_events: ContextVar[Events | None] = ContextVar("events", default=None)
+
+
+def events() -> Events:
+    """Return the record of the present run."""
+    found = _events.get()
+    if found is None:
+        found = Events()
+        _events.set(found)
+    return found
+
+
+def record_into(log: Events) -> None:
+    """Send what happens from now on to this record."""
+    _events.set(log)
 
 
 def _lift(value: Value, like: Value) -> Value:
@@ -199,3 +229,25 @@ def _integer_power(base: Number, power: int) -> Number:
 def numbers(values: Any) -> Any:
     """Return an object array of Numbers from Fractions (any shape, the same shape)."""
     return np.frompyfunc(Number, 1, 1)(np.asarray(values, dtype=object))
+
+
+def rational(cell: Any) -> tuple[Fraction, bool]:
+    """Return a cell's value (the middle of an interval) and whether it is exact."""
+    value = value_of(cell)
+    if isinstance(value, Interval):
+        return value.middle, False
+    assert isinstance(value, Fraction)
+    return value, True
+
+
+def about(value: Fraction) -> str:
+    """Return a number of any size to six digits."""
+    return f"{Decimal(value.numerator) / Decimal(value.denominator):.6g}"
+
+
+def note_sum(text: str, result: Any) -> None:
+    """Remember whether this sum or mean was zero wherever it was tried."""
+    cells = [cell.value for cell in np.ravel(result) if isinstance(cell, Number)]
+    if cells and all(isinstance(cell, Fraction) for cell in cells):
+        zero = all(cell == 0 for cell in cells)
+        events().sums[text] = events().sums.get(text, True) and zero

@@ -1,7 +1,7 @@
 """NumPy source made exact: literals become rationals, int/int a rational, a typed eps the free one.
 
 The source is changed through `ast` before it runs: `2.0/n` and `0.5*dstd` are right and must not be
-accused of rounding. Sums and named intermediates are watched, so that the report can say which
+accused of rounding. Sums and named intermediates are watched, so that the answer can say which
 line is wrong and which sum is zero whatever the data are.
 """
 
@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import TurnedFloat
-from .evaluate import note_sum
-from .events import events
-from .numbers import Number, plain_fraction
+from .numbers import Number, events, note_sum, plain_fraction
 
 LARGEST_EPS = 1e-2
 EPS_NAMES = {"eps", "epsilon", "EPS", "EPSILON", "_eps", "bn_eps"}
@@ -210,4 +208,4 @@ def _watch(text: str, value: Any) -> Any:
 
 def _line(name: str, text: str, value: Any) -> None:
     copied = value.copy() if isinstance(value, np.ndarray) else value
-    events().lines.setdefault(name, []).append((text, copied))
+    events().assigned.setdefault(name, []).append((text, copied))

@@ -7,59 +7,59 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from audited import EQUAL, RIGHT, SEED, UNDECIDED, judged
+from audit_cases import EQUAL, RIGHT, SEED, UNDECIDED, answer_to
 
-from reference.audit import Question, arithmetic, numbers, points, run, status
-from reference.audit.text import parse
+from reference.audit import Question, arithmetic, degrees, numbers, status, trials
+from reference.audit.language import parse
 
 
 @pytest.mark.parametrize("text", EQUAL.values(), ids=EQUAL)
 def test_right_text_is_equal(text: str) -> None:
     """Right formulas, however they are written, are equal at every n with 2**-100 or less."""
-    report = judged("dx", text)
-    assert report.verdict == "equal", report.text()
-    assert status(report) == 0, "a right formula has exit status 0"
-    assert report.log2_probability is not None, "no probability"
-    assert report.log2_probability <= -100, f"2**{report.log2_probability}"
+    answer = answer_to("dx", text)
+    assert answer.verdict == "equal", answer.text()
+    assert status(answer) == 0, "a right formula has exit status 0"
+    assert answer.log2_probability is not None, "no probability"
+    assert answer.log2_probability <= -100, f"2**{answer.log2_probability}"
 
 
 def test_roots_that_cancel_are_never_called_wrong() -> None:
     """Where different irrational roots cancel the audit says unknown, neither equal nor wrong."""
-    report = judged("dx", UNDECIDED)
-    assert report.verdict == "unknown", report.text()
-    assert status(report) == 3, "unknown has exit status 3"
-    assert "a root in it is not rational" in report.text()
+    answer = answer_to("dx", UNDECIDED)
+    assert answer.verdict == "unknown", answer.text()
+    assert status(answer) == 3, "unknown has exit status 3"
+    assert "a root in it is not rational" in answer.text()
 
 
 def test_root_of_a_square_is_a_branch() -> None:
-    """sqrt(dy**2) is |dy|: the report says that a branch was taken, and sqrt(var + eps) is none."""
-    report = judged("dbeta", "sum(sqrt(dy**2))*sum(dy)/sum(sqrt(dy**2))")
-    assert report.verdict == "equal", report.text()
-    assert "only the branches taken are covered" in report.text()
-    assert judged("dx", "gamma*dy/sqrt(var + eps)", mode="eval").notes == ()
+    """sqrt(dy**2) is |dy|: the answer says that a branch was taken, and sqrt(var + eps) is none."""
+    answer = answer_to("dbeta", "sum(sqrt(dy**2))*sum(dy)/sum(sqrt(dy**2))")
+    assert answer.verdict == "equal", answer.text()
+    assert "only the branches taken are covered" in answer.text()
+    assert answer_to("dx", "gamma*dy/sqrt(var + eps)", mode="eval").notes == ()
 
 
 def test_eval_mode_has_no_mean_path() -> None:
     """With frozen statistics dx = gamma*dy/std is right and the training formula is wrong."""
-    assert judged("dx", "gamma*dy/std", mode="eval").verdict == "equal"
-    report = judged("dx", "gamma*rstd*(dy - mean(dy))", mode="eval")
-    assert report.verdict == "not equal", report.text()
-    assert "a term mean(dy) that does not belong there" in report.text()
+    assert answer_to("dx", "gamma*dy/std", mode="eval").verdict == "equal"
+    answer = answer_to("dx", "gamma*rstd*(dy - mean(dy))", mode="eval")
+    assert answer.verdict == "not equal", answer.text()
+    assert "a term mean(dy) that does not belong there" in answer.text()
 
 
 def test_division_by_zero_and_negative_roots_are_not_equal() -> None:
     """A formula that is undefined at a random point is wrong there."""
     for text, words in (("dy/(n - n)", "divides by zero"), ("sqrt(-var)*dy", "negative number")):
-        report = judged("dx", text)
-        assert report.verdict == "not equal", report.text()
-        assert words in report.text(), report.text()
+        answer = answer_to("dx", text)
+        assert answer.verdict == "not equal", answer.text()
+        assert words in answer.text(), answer.text()
 
 
 def test_zero_term_is_named_only_where_it_is() -> None:
     """The debated term is explained where it stands; no other sum is called zero."""
     with_term = EQUAL["node by node"] + " + mean(-2*xc)*dvar/n"
-    assert "mean(-2 * xc) is exactly zero" in judged("dx", with_term).text()
-    assert judged("dx", RIGHT).zero_terms == ()
+    assert "mean(-2 * xc) is exactly zero" in answer_to("dx", with_term).text()
+    assert answer_to("dx", RIGHT).zero_terms == ()
 
 
 # The degree of a formula, by hand: of numerator or denominator in x, dy, gamma and r = std.
@@ -69,8 +69,8 @@ DEGREES = {"x**5": 5, "dy*x": 2, "1/std**3": 3, "gamma*dy/std": 2, "eps": 2, "me
 @pytest.mark.parametrize(("text", "degree"), DEGREES.items())
 def test_degree_is_found(text: str, degree: int) -> None:
     """Running a formula on degrees gives at least its degree, and here exactly that."""
-    point = run.point_at(SEED, Question(), 3, 1, 0)[0]
-    given = points.degree_point(point, values=False).given
+    point = trials.trial_at(SEED, Question(), 3, 1, 0)[0]
+    given = degrees.trial_of_degrees(point, values=False).given
     value = np.ravel(parse(text).run(given))[0].value
     assert max(value.num, value.below) == degree, f"{text}: {value}"
 
@@ -80,7 +80,7 @@ def test_degree_bounds_how_often_a_wrong_formula_passes() -> None:
     draws (and a margin of as much again for chance): Schwartz and Zippel hold for these draws."""
     passed, bits, tries = 0, 3, 400
     for seed in range(tries):
-        point = points.draw_point(random.Random(seed), Question(), 2, 1, bits)
+        point = trials.draw_trial(random.Random(seed), Question(), 2, 1, bits)
         dy = point.batch.dy[:, 0]
         passed += (dy[0] - dy[1]) * (dy[0] + dy[1]) == 0  # degree 2, of 8 values each
     assert passed / tries <= 2 * 2 / 2**bits, f"{passed} of {tries} passed"

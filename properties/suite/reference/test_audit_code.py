@@ -1,4 +1,4 @@
-"""NumPy code under audit: functions, layers, contract implementations, opaque code."""
+"""NumPy code under audit: functions, layers, contract implementations, float64 code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from audited import SEED, in_file
+from audit_cases import SEED, in_file
 
 from properties.benchmarks import audit as planted
 from reference.audit import NotAFormula, audit, from_file
@@ -30,19 +30,19 @@ def f(dy, x, gamma, eps):
 
 def test_function_with_literals_is_equal(tmp_path: Path) -> None:
     """2.0/n and 0.5*dstd are right and are not accused of rounding."""
-    report = in_file(tmp_path, FUNCTION)
-    assert report.verdict == "equal", report.text()
-    assert report.exact, "audited in float64"
-    assert [r.quantity for r in report.results] == ["dx", "dgamma", "dbeta"]
+    answer = in_file(tmp_path, FUNCTION)
+    assert answer.verdict == "equal", answer.text()
+    assert answer.exact, "audited in float64"
+    assert [r.quantity for r in answer.results] == ["dx", "dgamma", "dbeta"]
 
 
 def test_wrong_line_of_a_function_is_named(tmp_path: Path) -> None:
     """A lost 1/2 is found in the line where it was lost, though the direct path is right."""
-    report = in_file(tmp_path, FUNCTION.replace("0.5 * dstd / std", "dstd / std"))
-    result = report.results[0]
-    assert result.verdict == "not equal", report.text()
+    answer = in_file(tmp_path, FUNCTION.replace("0.5 * dstd / std", "dstd / std"))
+    result = answer.results[0]
+    assert result.verdict == "not equal", answer.text()
     assert "dvar = dstd / std  (line 10) is 2 times" in result.wrong_line, result.wrong_line
-    assert [r.verdict for r in report.results[1:]] == ["equal", "equal"], report.text()
+    assert [r.verdict for r in answer.results[1:]] == ["equal", "equal"], answer.text()
 
 
 WRITINGS = {
@@ -64,9 +64,9 @@ def test_ways_to_write_a_mean_stay_exact(mean: str, tmp_path: Path) -> None:
     def f(dy, x, gamma, xhat, rstd):
         return gamma * rstd * (dy - {mean} - xhat * np.mean(dy * xhat, axis=0))
     """
-    report = in_file(tmp_path, source)
-    assert report.exact, report.text()
-    assert report.verdict == "equal", report.text()
+    answer = in_file(tmp_path, source)
+    assert answer.exact, answer.text()
+    assert answer.verdict == "equal", answer.text()
 
 
 SEED_LAYER = """
@@ -119,12 +119,12 @@ class BatchNormalization:
 
 def test_layer_of_the_seed_is_equal_and_its_eps_is_read(tmp_path: Path) -> None:
     """The seed's class as typed: all quantities equal, 10e-7 is eps, inference crashes."""
-    report = in_file(tmp_path, SEED_LAYER, None)
-    assert report.verdict == "equal", report.text()
+    answer = in_file(tmp_path, SEED_LAYER, None)
+    assert answer.verdict == "equal", answer.text()
     wanted = {"y", "dx", "dgamma", "dbeta", "new_running_mean", "new_running_var"}
-    assert {result.quantity for result in report.results} == wanted
-    assert "10e-7 in line 20 was read as eps" in report.text()
-    assert "forward(x, False) raises NameError: name 'sc' is not defined" in report.text()
+    assert {result.quantity for result in answer.results} == wanted
+    assert "10e-7 in line 20 was read as eps" in answer.text()
+    assert "forward(x, False) raises NameError: name 'sc' is not defined" in answer.text()
 
 
 CONTRACT = """
@@ -148,11 +148,11 @@ def backward_eval(dy, saved):
 
 
 def test_contract_implementation_is_audited_in_both_modes(tmp_path: Path) -> None:
-    """A module with the contract's functions gives one report for training, one for inference."""
+    """A module with the contract's functions gives one answer for training, one for inference."""
     path = tmp_path / "contract.py"
     path.write_text("import numpy as np\n" + CONTRACT, encoding="utf-8")
-    reports = [audit(formula, seed=SEED) for formula in from_file(path, None)]
-    assert [(r.mode, r.verdict) for r in reports] == [("train", "equal"), ("eval", "equal")]
+    answers = [audit(formula, seed=SEED) for formula in from_file(path, None)]
+    assert [(r.mode, r.verdict) for r in answers] == [("train", "equal"), ("eval", "equal")]
 
 
 def test_typed_eps_becomes_the_free_one(tmp_path: Path) -> None:
@@ -166,12 +166,12 @@ def test_typed_eps_becomes_the_free_one(tmp_path: Path) -> None:
         xc = x - x.mean(0)
         return {body}
     """
-    report = in_file(tmp_path, source)
-    assert report.verdict == "equal", report.text()
-    assert "1e-8 in line 3 was read as eps" in report.text()
+    answer = in_file(tmp_path, source)
+    assert answer.verdict == "equal", answer.text()
+    assert "1e-8 in line 3 was read as eps" in answer.text()
 
 
-OPAQUE = """
+IN_FLOAT64 = """
 def f(dy, x, gamma, eps):
     x = np.asarray(x, dtype=np.float64)
     xc = x - x.mean(0)
@@ -182,43 +182,43 @@ def f(dy, x, gamma, eps):
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", "equal"), ("1.000001", "not equal")])
-def test_opaque_code_is_audited_in_float64(factor: str, verdict: str, tmp_path: Path) -> None:
-    """Code that turns values into floats is judged within the radius, and the report says so."""
-    report = in_file(tmp_path, OPAQUE.replace("FACTOR", factor))
-    assert not report.exact, "claimed to be exact"
-    assert report.verdict == verdict, report.text()
-    assert "audited in float64" in report.text()
-    assert "evidence, not proof" in report.text()
+def test_float64_code_is_audited_in_float64(factor: str, verdict: str, tmp_path: Path) -> None:
+    """Code that turns values into floats is judged within the radius, and the answer says so."""
+    answer = in_file(tmp_path, IN_FLOAT64.replace("FACTOR", factor))
+    assert not answer.exact, "claimed to be exact"
+    assert answer.verdict == verdict, answer.text()
+    assert "audited in float64" in answer.text()
+    assert "evidence, not proof" in answer.text()
 
 
-BUILT_IN = OPAQUE.replace("gamma, eps)", "gamma)").replace("FACTOR", "1")
+BUILT_IN = IN_FLOAT64.replace("gamma, eps)", "gamma)").replace("FACTOR", "1")
 
 
-def test_opaque_code_with_an_eps_of_its_own_is_not_accused(tmp_path: Path) -> None:
+def test_float64_code_with_an_eps_of_its_own_is_not_accused(tmp_path: Path) -> None:
     """A typed eps is used in float64 too; one that cannot be read must be said, else unknown."""
-    report = in_file(tmp_path, BUILT_IN.replace("+ eps", "+ 1e-3"))
-    assert (report.exact, report.verdict) == (False, "equal"), report.text()
+    answer = in_file(tmp_path, BUILT_IN.replace("+ eps", "+ 1e-3"))
+    assert (answer.exact, answer.verdict) == (False, "equal"), answer.text()
     hidden = BUILT_IN.replace("+ eps", "+ float('1e-3')")
-    report = in_file(tmp_path, hidden)
-    assert report.verdict == "unknown", report.text()
-    assert "say --eps" in report.text()
+    answer = in_file(tmp_path, hidden)
+    assert answer.verdict == "unknown", answer.text()
+    assert "say --eps" in answer.text()
     assert in_file(tmp_path, hidden, eps=1e-3).verdict == "equal", "told its eps"
 
 
 def test_rounded_float_is_never_called_not_equal(tmp_path: Path) -> None:
-    """A helper file's 1/3 is a rounded float: the audit becomes opaque instead of accusing."""
+    """A helper file's 1/3 is a rounded float: the audit becomes float64 instead of accusing."""
     (tmp_path / "helper.py").write_text("THIRD = 1/3\ndef times(v): return v * (3 * THIRD)\n")
     source = """
     from helper import times
     def f(dy, x, gamma, eps, rstd, xhat):
         return times(gamma * rstd * (dy - dy.mean(0) - xhat * (dy * xhat).mean(0)))
     """
-    report = in_file(tmp_path, source)
-    assert report.verdict == "equal", report.text()
+    answer = in_file(tmp_path, source)
+    assert answer.verdict == "equal", answer.text()
     helper = "import math\ndef times(v): return v * math.sqrt(2.0) * math.sqrt(0.5)\n"
     (tmp_path / "other.py").write_text(helper, encoding="utf-8")
-    report = in_file(tmp_path, source.replace("helper", "other"))
-    assert not report.exact, "a rounded float took part in an exact verdict"
+    answer = in_file(tmp_path, source.replace("helper", "other"))
+    assert not answer.exact, "a rounded float took part in an exact verdict"
 
 
 def test_code_that_branches_is_covered_only_where_it_went(tmp_path: Path) -> None:
@@ -228,10 +228,10 @@ def test_code_that_branches_is_covered_only_where_it_went(tmp_path: Path) -> Non
         r = rstd if rstd[0] > 0 else -rstd
         return gamma * r * (dy - dy.mean(0) - xhat * (dy * xhat).mean(0))
     """
-    report = in_file(tmp_path, source)
-    assert report.verdict == "equal", report.text()
-    assert report.log2_probability is not None, "no probability"
-    assert "only the branches taken are covered" in report.text()
+    answer = in_file(tmp_path, source)
+    assert answer.verdict == "equal", answer.text()
+    assert answer.log2_probability is not None, "no probability"
+    assert "only the branches taken are covered" in answer.text()
 
 
 WRONG_CODE = {
@@ -250,13 +250,13 @@ def test_wrong_code_is_not_equal(mean: str, message: str, tmp_path: Path) -> Non
     def f(dy, x, gamma, xhat, rstd):
         return gamma * rstd * (dy - {mean} - xhat * np.mean(dy * xhat, axis=0))
     """
-    report = in_file(tmp_path, source, explain=False)
-    assert report.verdict == "not equal", report.text()
-    assert re.search(message, report.text()), report.text()
+    answer = in_file(tmp_path, source, explain=False)
+    assert answer.verdict == "not equal", answer.text()
+    assert re.search(message, answer.text()), answer.text()
 
 
 def test_arrays_made_by_numpy_hold_exact_numbers(tmp_path: Path) -> None:
-    """np.zeros and np.eye, filled in a loop or multiplied, do not make the audit opaque."""
+    """np.zeros and np.eye, filled in a loop or multiplied, do not make the audit float64."""
     source = """
     def f(dy, x, gamma, xhat, rstd):
         n, c = x.shape
@@ -267,19 +267,19 @@ def test_arrays_made_by_numpy_hold_exact_numbers(tmp_path: Path) -> None:
             dx[:, j] = gamma[j] * rstd[j] * (centre @ dy[:, j] - along)
         return dx
     """
-    report = in_file(tmp_path, source)
-    assert report.exact, report.text()
-    assert report.verdict == "equal", report.text()
+    answer = in_file(tmp_path, source)
+    assert answer.exact, answer.text()
+    assert answer.verdict == "equal", answer.text()
 
 
 def test_layer_whose_inference_runs_is_audited_there_too(tmp_path: Path) -> None:
-    """A layer class with a working forward(x, False) gives a second report, of y alone."""
+    """A layer class with a working forward(x, False) gives a second answer, of y alone."""
     repaired = SEED_LAYER.replace("sn = sc", "xn = xc")
     path = tmp_path / "layer.py"
     path.write_text("import numpy as np\n" + textwrap.dedent(repaired), encoding="utf-8")
-    reports = [audit(formula, seed=SEED) for formula in from_file(path, None)]
-    assert [(r.mode, r.verdict) for r in reports] == [("train", "equal"), ("eval", "equal")]
-    assert [result.quantity for result in reports[1].results] == ["y"]
+    answers = [audit(formula, seed=SEED) for formula in from_file(path, None)]
+    assert [(r.mode, r.verdict) for r in answers] == [("train", "equal"), ("eval", "equal")]
+    assert [result.quantity for result in answers[1].results] == ["y"]
 
 
 def test_results_must_be_known_quantities(tmp_path: Path) -> None:
@@ -289,8 +289,8 @@ def test_results_must_be_known_quantities(tmp_path: Path) -> None:
             in_file(tmp_path, f"def f(dy, x): return {result}")
 
 
-def test_torch_code_is_opaque_and_equal(tmp_path: Path) -> None:
-    """PyTorch's own backward passes in float64, and the report says that it is evidence."""
+def test_torch_code_is_float64_and_equal(tmp_path: Path) -> None:
+    """PyTorch's own backward passes in float64, and the answer says that it is evidence."""
     pytest.importorskip("torch")
     source = """
     import torch
@@ -300,9 +300,9 @@ def test_torch_code_is_opaque_and_equal(tmp_path: Path) -> None:
         y.backward(torch.tensor(dy))
         return x.grad
     """
-    report = in_file(tmp_path, source)
-    assert not report.exact, "PyTorch cannot be exact"
-    assert report.verdict == "equal", report.text()
+    answer = in_file(tmp_path, source)
+    assert not answer.exact, "PyTorch cannot be exact"
+    assert answer.verdict == "equal", answer.text()
 
 
 @pytest.mark.parametrize("bug", [None, *planted.BUGS])
@@ -311,8 +311,8 @@ def test_planted_backward_bugs_are_seen(bug: str | None, tmp_path: Path) -> None
     path = tmp_path / "planted.py"
     path.write_text(planted.source_of(bug), encoding="utf-8")
     (formula,) = from_file(path, "backward")
-    report = audit(formula, seed=SEED, explain=False)
-    assert report.verdict == ("not equal" if bug else "equal"), report.text()
+    answer = audit(formula, seed=SEED, explain=False)
+    assert answer.verdict == ("not equal" if bug else "equal"), answer.text()
 
 
 def test_there_are_nineteen_planted_bugs() -> None:

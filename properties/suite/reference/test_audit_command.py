@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from audited import MISTAKES, RIGHT, UNDECIDED, command
+from audit_cases import MISTAKES, RIGHT, UNDECIDED, command
 
 from properties.commands import audit as audit_cli
-from reference.audit import NotAFormula, from_text, points
+from reference.audit import NotAFormula, from_text, names
 
 NOT_A_FORMULA = {
     "an import": ("import os", "a statement of kind import"),
@@ -136,6 +136,6 @@ def test_text_can_be_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -
 
 def test_command_offers_every_quantity() -> None:
     """The options of the command are the quantities that the audit knows."""
-    assert points.QUANTITIES["train"] == audit_cli.QUANTITIES
+    assert names.QUANTITIES["train"] == audit_cli.QUANTITIES
     with pytest.raises(NotAFormula, match=r"quantity='dz': expected one of dx dgamma"):
         from_text("dz", "dy")

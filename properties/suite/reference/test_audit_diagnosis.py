@@ -6,10 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from audited import MISTAKES, RIGHT, SEED, in_file, judged
+from audit_cases import MISTAKES, RIGHT, SEED, answer_to, in_file
 
-from reference.audit import Question, audit, from_text, points, recognise, run, status, terms
-from reference.audit.smallest import smallest
+from reference.audit import Question, audit, factors, from_text, names, status, terms, trials
+from reference.audit.counterexample import smallest
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,10 @@ def test_diagnosis_names_the_term_and_the_factor(
     quantity: str, text: str, term: str, factor: str
 ) -> None:
     """Each named mistake is not equal, and the right term and factor are named, and no other."""
-    report = judged(quantity, text)
-    assert report.verdict == "not equal", report.text()
-    assert status(report) == 1, "a wrong formula has exit status 1"
-    (result,) = report.results
+    answer = answer_to(quantity, text)
+    assert answer.verdict == "not equal", answer.text()
+    assert status(answer) == 1, "a wrong formula has exit status 1"
+    (result,) = answer.results
     found = [(diagnosis.term, diagnosis.factor) for diagnosis in result.diagnosis]
     assert found == [(term, factor)], f"diagnosed {found}, expected {term} times {factor}"
     assert result.corrected, "the corrected line is missing"
@@ -32,25 +32,25 @@ def test_diagnosis_names_the_term_and_the_factor(
 
 
 def test_corrected_line_is_itself_equal() -> None:
-    """What the report prints as right is right, for every quantity that has a line."""
-    for mode, quantities in points.QUANTITIES.items():
+    """What the answer prints as right is right, for every quantity that has a line."""
+    for mode, quantities in names.QUANTITIES.items():
         for quantity in quantities:
             span = terms.span_of(quantity, mode, "keep", "biased")
             assert span is not None, f"{quantity}: no line"
             formula = from_text(quantity, span.line.removeprefix(f"{quantity} = "), mode)
-            report = audit(formula, seed=SEED, sizes=(3,))
-            assert report.verdict == "equal", f"{mode} {quantity}: {report.text()}"
+            answer = audit(formula, seed=SEED, sizes=(3,))
+            assert answer.verdict == "equal", f"{mode} {quantity}: {answer.text()}"
 
 
 def test_terms_add_up_to_the_right_formula() -> None:
     """Each quantity is the sum of its terms with their right coefficients."""
-    for quantity in points.QUANTITIES["train"]:
+    for quantity in names.QUANTITIES["train"]:
         span = terms.span_of(quantity, "train", "update", "unbiased")
         assert span is not None, f"{quantity}: no terms"
         text = " + ".join(f"({term.right})*{term.text}" for term in span.terms)
         question = Question("train", "update", "unbiased")
-        report = audit(from_text(quantity, text), question, seed=SEED, sizes=(4,), explain=False)
-        assert report.verdict == "equal", f"{quantity}: {text}"
+        answer = audit(from_text(quantity, text), question, seed=SEED, sizes=(4,), explain=False)
+        assert answer.verdict == "equal", f"{quantity}: {text}"
 
 
 def test_one_wrong_row_is_named(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_one_wrong_row_is_named(tmp_path: Path) -> None:
 
 def test_dbeta_handed_in_as_dgamma_is_told() -> None:
     """A formula of another quantity is recognised as that."""
-    (result,) = judged("dgamma", "sum(dy)").results
+    (result,) = answer_to("dgamma", "sum(dy)").results
     assert result.diagnosis[0].words == "this is dbeta, not dgamma"
 
 
 def test_structure_outside_every_span_is_told() -> None:
     """A formula that is no combination of known terms is said to be so, with a counterexample."""
-    (result,) = judged("dx", f"{RIGHT} + dy**2*dy").results
+    (result,) = answer_to("dx", f"{RIGHT} + dy**2*dy").results
     assert "lies outside the span" in result.diagnosis[0].words
     assert result.counterexample is not None, "no counterexample"
 
@@ -109,9 +109,9 @@ def test_counterexample_is_small_and_right(text: str) -> None:
 
 def test_recognition_is_not_fooled_by_large_numbers() -> None:
     """A coefficient that is no simple function is called unknown, not given a wild name."""
-    _, over = run.point_at(SEED, Question(), 5, 1, 0)
-    samples = [recognise.Sample(5, Fraction(10**30 + 57, 10**29 + 3), True, over)]
-    assert recognise.recognise(samples) is None
+    _, over = trials.trial_at(SEED, Question(), 5, 1, 0)
+    samples = [factors.Sample(5, Fraction(10**30 + 57, 10**29 + 3), True, over)]
+    assert factors.recognise(samples) is None
 
 
 def test_wrong_axis_is_told_from_a_wrong_formula(tmp_path: Path) -> None:

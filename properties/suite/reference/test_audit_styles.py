@@ -164,9 +164,9 @@ def test_a_right_style_is_equal(style: str, tmp_path: Path) -> None:
     """Each way of writing is read exactly, and nothing in it is accused."""
     path = tmp_path / "styled.py"
     path.write_text(STYLES[style], encoding="utf-8")
-    reports = [audit(formula, seed=7) for formula in from_file(path, None)]
-    assert all(report.exact for report in reports)
-    verdicts = {r.quantity: r.verdict for report in reports for r in report.results}
+    answers = [audit(formula, seed=7) for formula in from_file(path, None)]
+    assert all(answer.exact for answer in answers)
+    verdicts = {r.quantity: r.verdict for answer in answers for r in answer.results}
     assert set(verdicts.values()) == {"equal"}, verdicts
     assert {"y", "dx", "dgamma", "dbeta", "new_running_mean", "new_running_var"} <= set(verdicts)
 
@@ -177,8 +177,8 @@ def test_of_a_wrong_style_dx_alone_is_accused(style: str, tmp_path: Path) -> Non
     path = tmp_path / "styled.py"
     wrong = STYLES[style].replace("self.dbeta / n - ", "").replace("dbeta / n - ", "")
     path.write_text(wrong, encoding="utf-8")
-    reports = [audit(formula, seed=7) for formula in from_file(path, None)]
-    accused = {r.quantity: r for report in reports for r in report.results if r.verdict != "equal"}
+    answers = [audit(formula, seed=7) for formula in from_file(path, None)]
+    accused = {r.quantity: r for answer in answers for r in answer.results if r.verdict != "equal"}
     assert set(accused) == {"dx"}, accused
     assert "the term mean(dy) is missing" in accused["dx"].diagnosis[0].words
 
@@ -201,8 +201,8 @@ def test_stated_conventions_are_kept(eps: str, tmp_path: Path) -> None:
     """An eps and a direction of momentum that a file states are no errors of it."""
     path = tmp_path / "stated.py"
     path.write_text(STATED.replace("EPS", eps), encoding="utf-8")
-    (report,) = [audit(formula, seed=7) for formula in from_file(path, None)]
-    verdicts = {r.quantity: r.verdict for r in report.results}
-    assert verdicts["y"] == "equal", report.text()
-    if report.exact:
-        assert set(verdicts.values()) == {"equal"}, report.text()
+    (answer,) = [audit(formula, seed=7) for formula in from_file(path, None)]
+    verdicts = {r.quantity: r.verdict for r in answer.results}
+    assert verdicts["y"] == "equal", answer.text()
+    if answer.exact:
+        assert set(verdicts.values()) == {"equal"}, answer.text()

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from mutate import mutants, plain
 
-from reference.audit import NotAFormula, Question, Report, audit, from_file
+from reference.audit import Answer, NotAFormula, Question, audit, from_file
 from reference.formulas import CATALOGUE, Published
 
 SEED = 20150211
 named = pytest.mark.parametrize("published", CATALOGUE, ids=lambda published: published.name)
 
 
-def audited(published: Published, path: Path, **options: Any) -> Report:
+def answer_of(published: Published, path: Path, **options: Any) -> Answer:
     question = Question(published.mode, published.momentum, published.running_var)
     (formula,) = from_file(path, published.name, published.returns, published.mode)
     return audit(formula, question, seed=SEED, **options)
@@ -31,14 +31,14 @@ def audited(published: Published, path: Path, **options: Any) -> Report:
 def test_published_formula_is_equal(published: Published) -> None:
     """Every published formula is equal, exactly, with a probability that is stated and small."""
     start = time.process_time()
-    report = audited(published, published.path)
+    answer = answer_of(published, published.path)
     seconds = time.process_time() - start
-    assert report.verdict == "equal", report.text()
-    assert report.exact, f"{published.name}: audited in float64"
-    assert report.sizes == tuple(range(2, 17)), f"sizes={report.sizes}"
-    assert report.log2_probability is not None, "no probability is stated"
-    assert report.log2_probability <= -100, f"2**{report.log2_probability}: expected below 2**-100"
-    assert [result.quantity for result in report.results] == list(published.returns)
+    assert answer.verdict == "equal", answer.text()
+    assert answer.exact, f"{published.name}: audited in float64"
+    assert answer.sizes == tuple(range(2, 17)), f"sizes={answer.sizes}"
+    assert answer.log2_probability is not None, "no probability is stated"
+    assert answer.log2_probability <= -100, f"2**{answer.log2_probability}: expected below 2**-100"
+    assert [result.quantity for result in answer.results] == list(published.returns)
     assert seconds < 1, f"{published.name}: took {seconds:.2f} s, expected under 1 s"
 
 
@@ -50,13 +50,13 @@ def test_published_formula_names_its_source(published: Published) -> None:
     assert "Source" in module, f"{published.path.name}: its docstring names no source"
 
 
-def test_debated_term_is_zero_and_the_report_says_why() -> None:
-    """With dvar mean(-2 (x - mean)) or without it the formula is right; the report explains it."""
-    reports = {p.name: audited(p, p.path) for p in CATALOGUE[:2]}
-    (note,) = reports["ioffe_szegedy"].zero_terms
+def test_debated_term_is_zero_and_the_answer_says_why() -> None:
+    """With dvar mean(-2 (x - mean)) or without it the formula is right; the answer explains it."""
+    answers = {p.name: answer_of(p, p.path) for p in CATALOGUE[:2]}
+    (note,) = answers["ioffe_szegedy"].zero_terms
     assert "np.sum(-2 * (x - mean), axis=0) is exactly zero" in note, note
     assert "with this term or without it a formula is right" in note, note
-    assert reports["ioffe_szegedy_without_zero_term"].zero_terms == ()
+    assert answers["ioffe_szegedy_without_zero_term"].zero_terms == ()
 
 
 # Single changes that leave the formula algebraically what it is, with the reason. Sympy confirms
@@ -140,7 +140,7 @@ def _verdict(published: Published, path: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's, about what the mutant does
         try:
-            return audited(published, path, sizes=(2, 5), explain=False).verdict
+            return answer_of(published, path, sizes=(2, 5), explain=False).verdict
         except NotAFormula as error:
             return "raises" if ": raises " in str(error) else str(error)
 

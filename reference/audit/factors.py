@@ -9,22 +9,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from .points import Point
-from .solve import NEAR, rational
+from .arithmetic import NEAR
+from .numbers import rational
 from .terms import parsed
+from .trials import Trial
 
 LARGEST = 10**4
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A coefficient as a function of n and the statistics, such as n/(n - 1)."""
-
-    text: str
-
-    @property
-    def is_right(self) -> bool:
-        return self.text == "1"
 
 
 SIMPLE = ("std", "gamma", "var", "eps", "mean", "momentum", "(1 - momentum)")
@@ -73,7 +63,7 @@ class Sample:
     n: int
     value: Fraction
     is_exact: bool
-    over_numbers: Point
+    over_numbers: Trial
 
     def atom(self, text: str) -> Fraction:
         value = self.over_numbers.given.get(text)
@@ -81,10 +71,10 @@ class Sample:
         return rational(np.ravel(np.asarray(result, dtype=object))[0])[0]
 
 
-def recognise(samples: Sequence[Sample]) -> Factor | None:
+def recognise(samples: Sequence[Sample]) -> str | None:
     """Return a factor that explains the coefficient at every n, None if none of the list does."""
     if all(sample.value == 0 for sample in samples):
-        return Factor("0")
+        return "0"
     for composite, powers in _candidates(samples[0]):
         ratios = [_over(sample, composite, powers) for sample in samples]
         for name, of_n in OF_N.items():
@@ -93,7 +83,7 @@ def recognise(samples: Sequence[Sample]) -> Factor | None:
                 for ratio, sample in zip(ratios, samples, strict=True)
             }
             if len(constants) == 1 and (constant := constants.pop()) is not None:
-                return Factor(_written(constant, name, composite, powers))
+                return _written(constant, name, composite, powers)
     return None
 
 

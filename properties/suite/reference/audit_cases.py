@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from properties.commands import audit as audit_cli
-from reference.audit import Question, Report, audit, from_file, from_text
+from reference.audit import Answer, Question, audit, from_file, from_text
 
 SEED = 31
 RIGHT = "gamma/std*(dy - mean(dy) - xhat*mean(dy*xhat))"
 
 
-def judged(quantity: str, text: str, **options: Any) -> Report:
+def answer_to(quantity: str, text: str, **options: Any) -> Answer:
     question = Question(**options)
     return audit(from_text(quantity, text, question.mode), question, seed=SEED)
 
 
-def in_file(tmp_path: Path, source: str, name: str | None = "f", **options: Any) -> Report:
+def in_file(tmp_path: Path, source: str, name: str | None = "f", **options: Any) -> Answer:
     path = tmp_path / "handed_in.py"
     path.write_text("import numpy as np\n" + textwrap.dedent(source), encoding="utf-8")
     formula, *_ = from_file(path, name)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import styles
-from .bind import both, copied, flat, typed
 from .formula import Formula, Values
-from .literals import NotAFormula
+from .language import NotAFormula
 from .module import Module
+from .names import ROWS
 
 
 def contract(module: Module) -> list[Formula]:
@@ -24,11 +24,11 @@ def contract(module: Module) -> list[Formula]:
     for mode in ("train", "eval"):
         if f"forward_{mode}" in module.plain:
             runner = _run_train if mode == "train" else _run_eval
-            exact, floating = both(module, runner)
+            exact, floating = module.both(runner)
             label = f"{module.path.name} ({mode})"
             found.append(
                 Formula(
-                    label, exact, floating, typed(module), mode=mode,
+                    label, exact, floating, module.typed_eps, mode=mode,
                     takes_eps=eps is None, eps=eps, stated=stated,
                 )
             )  # fmt: skip
@@ -37,30 +37,37 @@ def contract(module: Module) -> list[Formula]:
     return found
 
 
-def _inputs(given: Values, *names: str) -> list[Any]:
-    return [copied(flat(name, given[name])) for name in names]
+def arguments(given: Values, *names: str) -> list[Any]:
+    """Return copies, which the code may write into; channel values are (c,), as users write."""
+    found = []
+    for name in names:
+        value = given[name]
+        if isinstance(value, np.ndarray):
+            value = value.copy() if name in ROWS else value.reshape(-1).copy()
+        found.append(value)
+    return found
 
 
 def _run_train(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-    arguments = _inputs(given, "x", "gamma", "beta", "running_mean", "running_var")
+    inputs = arguments(given, "x", "gamma", "beta", "running_mean", "running_var")
     settings = {"eps": given["eps"], "momentum": given["momentum"]}
-    y, mean, var, saved = names["forward_train"](*arguments, **settings)
+    y, mean, var, saved = names["forward_train"](*inputs, **settings)
     out = {"y": y}
     if mean is not None and var is not None:
         out |= {"new_running_mean": mean, "new_running_var": var}
     out |= _gradients(names, given, "backward_train", saved)
     if "jvp_train" in names:
-        out["ty"] = names["jvp_train"](*_inputs(given, "tx", "tgamma", "tbeta"), saved)
+        out["ty"] = names["jvp_train"](*arguments(given, "tx", "tgamma", "tbeta"), saved)
     if "double_backward_train" in names:
-        seeds = _inputs(given, "ddx", "ddgamma", "ddbeta", "dy")
+        seeds = arguments(given, "ddx", "ddgamma", "ddbeta", "dy")
         results = names["double_backward_train"](*seeds, saved)
         out |= dict(zip(("grad_x", "grad_gamma", "grad_dy"), results, strict=True))
     return out
 
 
 def _run_eval(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-    arguments = _inputs(given, "x", "gamma", "beta", "running_mean", "running_var")
-    returned = names["forward_eval"](*arguments, eps=given["eps"])
+    inputs = arguments(given, "x", "gamma", "beta", "running_mean", "running_var")
+    returned = names["forward_eval"](*inputs, eps=given["eps"])
     y, saved = returned if isinstance(returned, tuple) else (returned, None)
     return {"y": y} | _gradients(names, given, "backward_eval", saved)
 
@@ -69,7 +76,7 @@ def _gradients(names: Mapping[str, Any], given: Values, name: str, saved: Any) -
     """Return what a backward gives, nothing where there is none."""
     if name not in names:
         return {}
-    return _known(names[name](*_inputs(given, "dy"), saved))
+    return _known(names[name](*arguments(given, "dy"), saved))
 
 
 def _known(results: Any) -> dict[str, Any]:
@@ -87,19 +94,19 @@ def layer_class(module: Module, name: str) -> list[Formula]:
     label = f"{module.path.name}:{name}"
     crash = _crash(module, name)
     notes = (f"inference is not audited: forward(x, False) raises {crash}",) if crash else ()
-    exact, floating = both(module, lambda names, given: _train_layer(names[name], given))
+    exact, floating = module.both(lambda names, given: _train_layer(names[name], given))
     told = styles.takes_eps(module.plain[name])
-    found = [Formula(label, exact, floating, typed(module), notes, takes_eps=told)]
+    found = [Formula(label, exact, floating, module.typed_eps, notes, takes_eps=told)]
     if not crash:
-        exact, floating = both(module, lambda names, given: _eval_layer(names[name], given))
-        label, eps = f"{label} (eval)", typed(module)
+        exact, floating = module.both(lambda names, given: _eval_layer(names[name], given))
+        label, eps = f"{label} (eval)", module.typed_eps
         found.append(Formula(label, exact, floating, eps, mode="eval", takes_eps=told))
     return found
 
 
 def _train_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
     layer = _layer(layer_type, given)
-    x, dy = _inputs(given, "x", "dy")
+    x, dy = arguments(given, "x", "dy")
     y = styles.called(layer, x, True)
     results = styles.gone_back(layer, dy)
     state = {f"new_{key}": value for key, value in styles.state_of(layer).items()}
@@ -107,7 +114,7 @@ def _train_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
 
 
 def _eval_layer(layer_type: Any, given: Values) -> Mapping[str, Any]:
-    (x,) = _inputs(given, "x")
+    (x,) = arguments(given, "x")
     return {"y": styles.called(_layer(layer_type, given), x, False)}
 
 
@@ -115,7 +122,7 @@ _LAYER = ("gamma", "beta", "running_mean", "running_var", "momentum", "eps")
 
 
 def _layer(layer_type: Any, given: Values) -> Any:
-    return styles.made(layer_type, dict(zip(_LAYER, _inputs(given, *_LAYER), strict=True)))
+    return styles.made(layer_type, dict(zip(_LAYER, arguments(given, *_LAYER), strict=True)))
 
 
 def _crash(module: Module, name: str) -> str:
@@ -134,18 +141,18 @@ def pair(module: Module, forward: str, backward: str) -> Formula:
     """Return a forward that hands a cache to a backward, as one formula."""
 
     def run(names: Mapping[str, Any], given: Values) -> Mapping[str, Any]:
-        held = dict(zip(_PASSED, _inputs(given, *_PASSED), strict=True))
-        x, gamma, beta = _inputs(given, "x", "gamma", "beta")
-        y, cache, state = styles.passed(names[forward], x, gamma, beta, "train", held)
+        settings = dict(zip(_PASSED, arguments(given, *_PASSED), strict=True))
+        x, gamma, beta = arguments(given, "x", "gamma", "beta")
+        y, cache, state = styles.passed(names[forward], x, gamma, beta, "train", settings)
         out = {"y": y}
         if styles.by_dict(names[forward]):
             out |= {f"new_{key}": state[key] for key in ("running_mean", "running_var")}
-        return out | _known(names[backward](*_inputs(given, "dy"), cache))
+        return out | _known(names[backward](*arguments(given, "dy"), cache))
 
-    exact, floating = both(module, run)
+    exact, floating = module.both(run)
     told = styles.states_eps(module.plain[forward])
     label = f"{module.path.name}:{backward}"
-    return Formula(label, exact, floating, typed(module), takes_eps=told)
+    return Formula(label, exact, floating, module.typed_eps, takes_eps=told)
 
 
 _PASSED = ("eps", "momentum", "running_mean", "running_var")

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from . import solve
-from .causes import cause
-from .fit import SIZES, Tried, factors_of, fit, try_at
-from .formula import Formula, WrongShape
-from .points import ROWS, Question
-from .recognise import Factor, Sample, recognise
-from .run import CannotRun
-from .terms import Span, Term, span_of
+from .arithmetic import NEAR
+from .coefficients import SIZES, Values, factors_of, fit, values_at
+from .factors import Sample, recognise
+from .formula import CannotRun, Formula, WrongShape
+from .names import ROWS
+from .numbers import rational
+from .terms import Span, Term, cause, span_of
+from .trials import Question
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def diagnose(
         return [], ""
     line = span.line if "=" in span.line else f"{quantity} = {span.line}"
     try:
-        tries = [try_at(formula, quantity, question, seed, n, len(span.terms)) for n in SIZES]
+        tries = [values_at(formula, quantity, question, seed, n, len(span.terms)) for n in SIZES]
     except WrongShape as error:
         return [Diagnosis(quantity, "?", str(error))], line
     except (CannotRun, ArithmeticError):
@@ -61,16 +61,16 @@ def diagnose(
 
 
 def _differs(got: Any, wanted: Fraction, is_exact: bool) -> bool:
-    value = solve.rational(got)[0]
-    return value != wanted if is_exact else abs(value - wanted) > solve.NEAR * abs(wanted)
+    value = rational(got)[0]
+    return value != wanted if is_exact else abs(value - wanted) > NEAR * abs(wanted)
 
 
-def _any_differs(quantity: str, tries: Sequence[Tried]) -> bool:
+def _any_differs(quantity: str, tries: Sequence[Values]) -> bool:
     return any(
-        _differs(got, wanted, tried.is_exact)
-        for tried in tries
-        for (point, _), value in zip(tried.points, tried.values, strict=True)
-        for got, wanted in zip(value.flat, point.truth(quantity).flat, strict=True)
+        _differs(got, wanted, at.is_exact)
+        for at in tries
+        for (trial, _), value in zip(at.trials, at.values, strict=True)
+        for got, wanted in zip(value.flat, trial.truth(quantity).flat, strict=True)
     )
 
 
@@ -84,7 +84,7 @@ def _right_here(quantity: str, shape: tuple[int, int]) -> Diagnosis:
     return Diagnosis(quantity, "?", words)
 
 
-def _another_quantity(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+def _another_quantity(quantity: str, span: Span, tries: Sequence[Values]) -> list[Diagnosis]:
     """The formula of dbeta handed in as dgamma, and the like."""
     names = ["dgamma", "dbeta"] if quantity not in ROWS else ["dx", "dxhat", "y", "xhat", "dy"]
     for other in names:
@@ -93,20 +93,20 @@ def _another_quantity(quantity: str, span: Span, tries: Sequence[Tried]) -> list
     return []
 
 
-def _single_rows(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+def _single_rows(quantity: str, span: Span, tries: Sequence[Values]) -> list[Diagnosis]:
     """Some rows right at every try and others wrong: an index, not a formula."""
     if quantity not in ROWS:
         return []
     wrong: list[set[int]] = []
-    for tried in tries:
+    for at in tries:
         rows = {
             i
-            for (point, _), value in zip(tried.points, tried.values, strict=True)
-            for i in range(tried.n)
-            if _differs(value[i, 0], point.truth(quantity)[i, 0], tried.is_exact)
+            for (trial, _), value in zip(at.trials, at.values, strict=True)
+            for i in range(at.n)
+            if _differs(value[i, 0], trial.truth(quantity)[i, 0], at.is_exact)
         }
         wrong.append(rows)
-    if not all(0 < len(rows) < tried.n - 1 for rows, tried in zip(wrong, tries, strict=True)):
+    if not all(0 < len(rows) < at.n - 1 for rows, at in zip(wrong, tries, strict=True)):
         return []
     first = sorted(wrong[0])
     rows_text = f"row {first[0]}" if len(first) == 1 else "rows " + ", ".join(map(str, first))
@@ -115,17 +115,16 @@ def _single_rows(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diag
     return [Diagnosis(rows_text, factor, words + (f", by {factor}" if factor != "?" else ""))]
 
 
-def _row_factor(quantity: str, tries: Sequence[Tried], rows: Sequence[int]) -> str:
+def _row_factor(quantity: str, tries: Sequence[Values], rows: Sequence[int]) -> str:
     samples = []
-    for tried, row in zip(tries, rows, strict=True):
-        point, over_numbers = tried.points[0]
-        value = solve.rational(tried.values[0][row, 0])[0] / point.truth(quantity)[row, 0]
-        samples.append(Sample(tried.n, value, tried.is_exact, over_numbers))
-    found = recognise(samples)
-    return found.text if found else "?"
+    for at, row in zip(tries, rows, strict=True):
+        trial, over_numbers = at.trials[0]
+        value = rational(at.values[0][row, 0])[0] / trial.truth(quantity)[row, 0]
+        samples.append(Sample(at.n, value, at.is_exact, over_numbers))
+    return recognise(samples) or "?"
 
 
-def _same_terms(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+def _same_terms(quantity: str, span: Span, tries: Sequence[Values]) -> list[Diagnosis]:
     texts = [term.text for term in span.terms]
     factors = factors_of(tries, texts, [term.right for term in span.terms], quantity)
     if factors is None:
@@ -133,19 +132,19 @@ def _same_terms(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagn
     common = _common(quantity, span, factors)
     if common:
         return common
-    if [f.text for f in factors] == ["1", "0", "0"] and quantity in ("dx", "ty", "grad_dy"):
+    if factors == ["1", "0", "0"] and quantity in ("dx", "ty", "grad_dy"):
         words = "the mean path and the variance path are missing: this is inference, equation (17)"
         return [Diagnosis("mean and variance", "0", words)]
-    if [f.text for f in factors] == ["(1 - momentum)/momentum", "momentum/(1 - momentum)"]:
+    if factors == ["(1 - momentum)/momentum", "momentum/(1 - momentum)"]:
         words = "momentum stands for 1 - momentum: the other convention of (18)"
         return [Diagnosis("momentum", "1 - momentum", words)]
     pairs = zip(span.terms, factors, strict=True)
-    return [_wrong(term, f) for term, f in pairs if f.text != ("0" if term.right == "0" else "1")]
+    return [_wrong(term, f) for term, f in pairs if f != ("0" if term.right == "0" else "1")]
 
 
-def _common(quantity: str, span: Span, factors: Sequence[Factor]) -> list[Diagnosis]:
+def _common(quantity: str, span: Span, factors: Sequence[str]) -> list[Diagnosis]:
     """All terms off by one and the same factor."""
-    texts = {f.text for f, term in zip(factors, span.terms, strict=True) if term.right != "0"}
+    texts = {f for f, term in zip(factors, span.terms, strict=True) if term.right != "0"}
     if len(texts) != 1 or texts & {"1", "0"}:
         return [Diagnosis(quantity, "0", f"{quantity} is zero")] if texts == {"0"} else []
     text = texts.pop()
@@ -160,27 +159,27 @@ def _times(factor: str) -> str:
     return f"{factor} times what it should be"
 
 
-def _wrong(term: Term, factor: Factor) -> Diagnosis:
+def _wrong(term: Term, factor: str) -> Diagnosis:
     if term.right == "0":
-        words = f"a term {term.name} that does not belong there (times {factor.text})"
-        return Diagnosis(term.name, factor.text, words)
-    why = cause(term.name, factor.text)
-    what = "is missing" if factor.text == "0" else f"is {_times(factor.text)}"
+        words = f"a term {term.name} that does not belong there (times {factor})"
+        return Diagnosis(term.name, factor, words)
+    why = cause(term.name, factor)
+    what = "is missing" if factor == "0" else f"is {_times(factor)}"
     return Diagnosis(
-        term.name, factor.text, f"the term {term.name} {what}" + (f": {why}" if why else "")
+        term.name, factor, f"the term {term.name} {what}" + (f": {why}" if why else "")
     )
 
 
-def _strangers(quantity: str, span: Span, tries: Sequence[Tried]) -> list[Diagnosis]:
+def _strangers(quantity: str, span: Span, tries: Sequence[Values]) -> list[Diagnosis]:
     """One term exchanged for a foreign one, then one foreign term more, then two."""
-    for kept, chosen in _mixtures(quantity, span):
-        texts = [*(term.text for term in kept), *(f"{span.scale}*{text}" for text in chosen)]
+    for own, chosen in _mixtures(quantity, span):
+        texts = [*(term.text for term in own), *(f"{span.scale}*{text}" for text in chosen)]
         if fit(tries[0], texts, quantity) is None:
             continue
-        rights = [*(term.right for term in kept), *["1"] * len(chosen)]
+        rights = [*(term.right for term in own), *["1"] * len(chosen)]
         factors = factors_of(tries, texts, rights, quantity)
         if factors is not None:
-            found = _exchanged(span, kept, chosen, factors)
+            found = _exchanged(span, own, chosen, factors)
             if found:
                 return found
     return []
@@ -195,25 +194,23 @@ def _mixtures(quantity: str, span: Span) -> Iterator[tuple[Sequence[Term], Seque
 
 
 def _exchanged(
-    span: Span, kept: Sequence[Term], chosen: Sequence[str], factors: Sequence[Factor]
+    span: Span, own: Sequence[Term], chosen: Sequence[str], factors: Sequence[str]
 ) -> list[Diagnosis]:
-    own = list(zip(kept, factors, strict=False))
-    lost = [term for term in span.terms if term not in kept and term.right != "0"]
-    lost += [term for term, factor in own if factor.text == "0" and term.right != "0"]
+    pairs = list(zip(own, factors, strict=False))
+    lost = [term for term in span.terms if term not in own and term.right != "0"]
+    lost += [term for term, factor in pairs if factor == "0" and term.right != "0"]
     found = []
-    for text, factor in zip(chosen, factors[len(kept) :], strict=True):
-        if factor.text == "0":
+    for text, factor in zip(chosen, factors[len(own) :], strict=True):
+        if factor == "0":
             continue
-        signed = _signed(factor.text, text)
+        signed = _signed(factor, text)
         if len(lost) == 1:
             words = f"where {lost[0].name} belongs stands {signed}"
             found.append(Diagnosis(lost[0].name, signed, words))
         else:
             found.append(Diagnosis(text, signed, f"a term {signed} that does not belong there"))
     known = {diagnosis.term for diagnosis in found}
-    rest = [
-        _wrong(t, f) for t, f in own if f.text != "1" and t.name not in known and t.right != "0"
-    ]
+    rest = [_wrong(t, f) for t, f in pairs if f != "1" and t.name not in known and t.right != "0"]
     return found + rest
 
 

@@ -9,16 +9,54 @@ from __future__ import annotations
 import ast
 import difflib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
-from .evaluate import OPERATORS, Text
-from .literals import NotAFormula, constant, exponent, refusal
-from .names import ALIASES, GRADIENTS
-from .points import GIVEN
+import numpy as np
+
+from .names import ALIASES, GIVEN, GRADIENTS
+from .numbers import Number, events, note_sum
 
 MAX_CHARACTERS = 4000
 MAX_DEPTH = 60
+MAX_EXPONENT = 16
+MAX_DIGITS = 40
 FUNCTIONS = ("sum", "mean", "sqrt", "square")
+OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+}
+
+
+class NotAFormula(ValueError):
+    """The text or file is no formula; the message is one line that says why and what to do."""
+
+
+def refusal(text: str, reason: str) -> NotAFormula:
+    flat = " ".join(text.split())
+    shown = flat if len(flat) <= 60 else flat[:57] + "..."
+    return NotAFormula(f"formula={shown!r}: {reason}")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A parsed formula: its statements in order, (name, expression); the last one is its value."""
+
+    source: str
+    statements: tuple[tuple[str, ast.expr], ...]
+
+    def run(self, given: Mapping[str, Any]) -> Any:
+        """Return the value: rows (n, c), or one row (1, c) where nothing depends on the row."""
+        names: dict[str, Any] = dict(given)
+        for name, expression in self.statements:
+            value = _evaluate(expression, names, np.shape(given["x"]))
+            names[name] = value
+            events().assigned.setdefault(name, []).append((ast.unparse(expression), value))
+        return names[self.statements[-1][0]]
 
 
 def parse(text: str, name: str = "result") -> Text:
@@ -69,7 +107,7 @@ class _Usual(ast.NodeTransformer):
         return ast.copy_location(ast.Name(ALIASES[node.id], node.ctx), node)
 
 
-def meant(text: str) -> str:
+def quantity_of(text: str) -> str:
     """Return the quantity that a text states by its last `name =`, "dx" where it names none."""
     try:
         last = ast.parse(_joined(text)).body[-1]
@@ -151,3 +189,70 @@ def _arguments(text: str, node: ast.Call) -> Iterator[ast.expr]:
     if len(node.args) != 1 or node.keywords:
         raise refusal(text, f"{node.func.id} takes one argument; rows are always what is summed")
     yield from node.args
+
+
+def constant(text: str, node: ast.Constant) -> Fraction:
+    """Return the number exactly as it is typed: 0.1 is one tenth."""
+    if type(node.value) not in (int, float):
+        raise refusal(text, f"{type(node.value).__name__} is not a number of a formula")
+    if isinstance(node.value, int):
+        if node.value.bit_length() > 4 * MAX_DIGITS:
+            raise refusal(text, f"a number of more than {MAX_DIGITS} digits")
+        return Fraction(node.value)
+    typed = repr(node.value)
+    if "inf" in typed or "nan" in typed:
+        raise refusal(text, "a number that is not finite")
+    return Fraction(typed)
+
+
+def literal(text: str, node: ast.expr) -> Fraction:
+    """Return a number, its negative, or a quotient of two: 2, -0.5, 3/2."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -literal(text, node.operand)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        below = literal(text, node.right)
+        if below:
+            return literal(text, node.left) / below
+    if isinstance(node, ast.Constant):
+        return constant(text, node)
+    raise refusal(text, f"an exponent that is not a number; expected at most {MAX_EXPONENT}")
+
+
+def exponent(text: str, node: ast.expr) -> Fraction:
+    power = literal(text, node)
+    if power.denominator > 2 or abs(power) > MAX_EXPONENT:
+        shown = ast.unparse(node)[:20]
+        raise refusal(text, f"exponent {shown}; expected a multiple of 1/2 up to {MAX_EXPONENT}")
+    return power
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
+    """Return the value of a checked expression; every array is (n, c) or (1, c)."""
+    if isinstance(node, ast.Constant):
+        return Number(constant("", node))
+    if isinstance(node, ast.Name):
+        value = names[node.id]
+        return Number(value) if isinstance(value, int) else value  # n/n must not become a float
+    if isinstance(node, ast.UnaryOp):
+        value = _evaluate(node.operand, names, shape)
+        return -value if isinstance(node.op, ast.USub) else value
+    if isinstance(node, ast.Call):
+        return _call(node, _evaluate(node.args[0], names, shape), shape)
+    assert isinstance(node, ast.BinOp)
+    left = _evaluate(node.left, names, shape)
+    if isinstance(node.op, ast.Pow):
+        return left ** Number(exponent("", node.right))
+    return OPERATORS[type(node.op)](left, _evaluate(node.right, names, shape))
+
+
+def _call(node: ast.Call, value: Any, shape: tuple[int, ...]) -> Any:
+    assert isinstance(node.func, ast.Name)
+    if node.func.id == "square":
+        return value * value
+    if node.func.id == "sqrt":
+        return np.sqrt(value) if isinstance(value, np.ndarray) else (Number(0) + value).sqrt()
+    rows = np.broadcast_to(np.asarray(value, dtype=object), shape)
+    total = rows.sum(axis=0, keepdims=True)  # (1, c)
+    result = total / Number(rows.shape[0]) if node.func.id == "mean" else total
+    note_sum(ast.unparse(node), result)
+    return result

@@ -16,8 +16,8 @@ from .. import rounding
 from ..ball import precision
 from ..float64 import Reference, reference_eval, reference_train
 from .formula import Formula, WrongShape, shaped
-from .literals import NotAFormula
-from .points import Question
+from .language import NotAFormula
+from .trials import Question
 
 Array = Any
 SHAPES = ((2, 1), (3, 2), (5, 3), (8, 1), (33, 2))
@@ -26,7 +26,7 @@ QUANTITIES = ("y", "dx", "dgamma", "dbeta")
 
 
 @dataclass(frozen=True)
-class Opaque:
+class Evidence:
     """What float64 says of one quantity.
 
     Attributes:
@@ -42,9 +42,9 @@ class Opaque:
     message: str = ""
 
 
-def audit_floats(
+def judge_float64(
     formula: Formula, question: Question, seed: int, eps: float | None = None
-) -> dict[str, Opaque]:
+) -> dict[str, Evidence]:
     """Return a finding per quantity of code that takes float64 arrays.
 
     Args:
@@ -53,17 +53,17 @@ def audit_floats(
     Raises:
         NotAFormula: it raises on plain float64 input, or returns something of another structure.
     """
-    findings: dict[str, Opaque] = {}
+    findings: dict[str, Evidence] = {}
     for given in _batches(seed, question, eps):
         outputs = _run(formula, given)
         wanted = _wanted(given, question)
         for quantity, value in outputs.items():
-            before = findings.get(quantity, Opaque(quantity, "equal"))
+            before = findings.get(quantity, Evidence(quantity, "equal"))
             if before.verdict != "equal":
                 continue
             if quantity not in wanted:
                 why = "no radius is known for it in float64"
-                findings[quantity] = Opaque(quantity, "unknown", message=why)
+                findings[quantity] = Evidence(quantity, "unknown", message=why)
             else:
                 findings[quantity] = _compare(before, value, wanted[quantity], given)
     return findings
@@ -130,24 +130,24 @@ def _pair(ref: Reference, name: str, radius: Array) -> tuple[Array, Array]:
 
 
 def _compare(
-    before: Opaque, value: Any, wanted: tuple[Array, Array], given: Mapping[str, Array]
-) -> Opaque:
+    before: Evidence, value: Any, wanted: tuple[Array, Array], given: Mapping[str, Array]
+) -> Evidence:
     name, (n, c) = before.quantity, given["x"].shape
     try:
         got = shaped(name, np.asarray(_plain(value), dtype=np.float64), n, c)
     except (WrongShape, TypeError, ValueError) as error:
-        return Opaque(name, "not equal", message=str(error))
+        return Evidence(name, "not equal", message=str(error))
     right, radius = wanted
     off = np.where(np.isfinite(got), np.abs(got - right), np.inf) / radius
     worst = max(before.worst, float(off.max()))
     seen = min(before.seen, float(2 * radius.max() / np.abs(right).max()))
     if worst <= 1:
-        return Opaque(name, "equal", worst, seen)
+        return Evidence(name, "equal", worst, seen)
     at = tuple(int(i) for i in np.unravel_index(off.argmax(), off.shape))
     place = f"{name}{list(at)} at (n, c) = ({n}, {c}), eps = {given['eps']}"
     values = f"got {float(got[at])!r}, wanted {float(right[at])!r}"
     message = f"{place}: {values}, {off[at]:.3g} times what is allowed"
-    return Opaque(name, "not equal", worst, seen, message)
+    return Evidence(name, "not equal", worst, seen, message)
 
 
 def _plain(value: Any) -> Any:

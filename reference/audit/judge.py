@@ -17,11 +17,9 @@ import numpy as np
 
 from .arithmetic import Interval, NegativeRoot
 from .degrees import degrees_of, guard
-from .events import Events, record_into
-from .formula import Formula, WrongShape, repeated, shaped
-from .numbers import value_of
-from .points import Point, Question
-from .run import BITS, CannotRun, point_at, raises_on_floats, run_at
+from .formula import CannotRun, Formula, WrongShape, as_quantity, raises_on_floats, run_at
+from .numbers import Events, record_into, value_of
+from .trials import BITS, Question, Trial, trial_at
 
 SIZES = tuple(range(2, 17))
 CHANNEL_COUNTS = (1, 2)
@@ -31,9 +29,9 @@ SMALL = 1 << 40  # squares below are constants such as sqrt(4), not drawn number
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Where a quantity was found wrong: the point, and a sentence if values do not tell."""
+    """Where a quantity was found wrong: the trial, and a sentence if values do not tell."""
 
-    point: Point
+    trial: Trial
     message: str = ""
 
 
@@ -67,16 +65,16 @@ class Verdict:
         return any(wrong) if self.brief else all(wrong)
 
 
-def compare(formula: Formula, quantity: str, value: Any, point: Point) -> tuple[str, Any]:
+def compare(formula: Formula, quantity: str, value: Any, trial: Trial) -> tuple[str, Any]:
     """Return ("equal" | "wrong" | "near", the formula's value).
 
     Raises:
         WrongShape: the value has not the quantity's shape.
         CannotRun: the value holds floats.
     """
-    n, c = point.shape
-    array = (repeated if formula.text else shaped)(quantity, value, n, c)
-    outcomes = {_cell(got, want) for got, want in zip(array.flat, point.truth(quantity).flat,
+    n, c = trial.shape
+    array = as_quantity(formula, quantity, value, n, c)
+    outcomes = {_cell(got, want) for got, want in zip(array.flat, trial.truth(quantity).flat,
                                                      strict=True)}  # fmt: skip
     for outcome in ("wrong", "near"):
         if outcome in outcomes:
@@ -125,34 +123,34 @@ def judge(
 
 def _try_size(verdict: Verdict, n: int, c: int) -> None:
     for index in range(POINTS):
-        point, over_numbers = point_at(verdict.seed, verdict.question, n, c, index)
-        _try_point(verdict, point, over_numbers)
+        trial, over_numbers = trial_at(verdict.seed, verdict.question, n, c, index)
+        _try(verdict, trial, over_numbers)
         if verdict.is_settled:
             return
     open_ones = [f for f in verdict.findings.values() if not f.mismatch]
     _bound(verdict, open_ones, n, c)
 
 
-def _try_point(verdict: Verdict, point: Point, over_numbers: Point) -> None:
+def _try(verdict: Verdict, trial: Trial, over_numbers: Trial) -> None:
     try:
         outputs = run_at(verdict.formula, over_numbers.given)
     except ArithmeticError as error:
         negative = isinstance(error, NegativeRoot)
         what = "it takes the root of a negative number" if negative else "it divides by zero"
-        return _all_wrong(verdict, point, what)
+        return _all_wrong(verdict, trial, what)
     except CannotRun:
-        reason = raises_on_floats(verdict.formula, over_numbers) if verdict.findings else ""
+        reason = raises_on_floats(verdict.formula, over_numbers.given) if verdict.findings else ""
         if not reason:
             raise
-        return _all_wrong(verdict, point, reason)
+        return _all_wrong(verdict, trial, reason)
     _note_roots(verdict.log, over_numbers)
     for quantity, value in outputs.items():
         finding = verdict.findings.setdefault(quantity, Finding(quantity))
         if finding.mismatch is None:
-            _note(verdict, finding, value, point)
+            _note(verdict, finding, value, trial)
 
 
-def _note_roots(log: Events, over_numbers: Point) -> None:
+def _note_roots(log: Events, over_numbers: Trial) -> None:
     """A root of a square other than var + eps is a branch: sqrt(dy**2) is |dy|."""
     given = over_numbers.given
     known = {(cell + given["eps"]).value for cell in np.ravel(given["var"])}
@@ -161,23 +159,23 @@ def _note_roots(log: Events, over_numbers: Point) -> None:
     log.roots.clear()
 
 
-def _all_wrong(verdict: Verdict, point: Point, message: str) -> None:
+def _all_wrong(verdict: Verdict, trial: Trial, message: str) -> None:
     expected = [verdict.formula.text.statements[-1][0]] if verdict.formula.text else ["dx"]
     for quantity in list(verdict.findings) or expected:
         finding = verdict.findings.setdefault(quantity, Finding(quantity))
-        finding.mismatch = finding.mismatch or Mismatch(point, message)
+        finding.mismatch = finding.mismatch or Mismatch(trial, message)
 
 
-def _note(verdict: Verdict, finding: Finding, value: Any, point: Point) -> None:
+def _note(verdict: Verdict, finding: Finding, value: Any, trial: Trial) -> None:
     try:
-        outcome, _ = compare(verdict.formula, finding.quantity, value, point)
+        outcome, _ = compare(verdict.formula, finding.quantity, value, trial)
     except WrongShape as error:
-        finding.mismatch = Mismatch(point, str(error))
+        finding.mismatch = Mismatch(trial, str(error))
         return
     if outcome == "near":
         finding.undecided = "a root in it is not rational; it agrees to 2**-200"
     if outcome == "wrong":
-        finding.mismatch = Mismatch(point)
+        finding.mismatch = Mismatch(trial)
         if verdict.log.absorbed:  # a float of few bits may have been rounded to it
             floats = ", ".join(map(str, sorted(verdict.log.absorbed)))
             raise CannotRun(f"floats ({floats}) took part and the values differ")

@@ -1,4 +1,4 @@
-"""What an audit found, as text for a terminal, as Markdown for an issue, and as JSON."""
+"""What an audit answers, as text for a terminal, as Markdown for an issue, and as JSON."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from .diagnosis import Diagnosis
-from .smallest import Counterexample
+from .counterexample import Counterexample
+from .diagnose import Diagnosis
 
 ZERO_TERM = (
     "is exactly zero for every batch tried: the deviations x - mean sum to zero, equation (2); "
@@ -32,7 +32,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Report:
+class Answer:
     """One formula's audit."""
 
     formula: str
@@ -59,7 +59,7 @@ class Report:
         return max(known, default=None)
 
     def lines(self, verbose: bool = False) -> list[str]:
-        """Return the report as lines of text, the verdict first."""
+        """Return the answer as lines of text, the verdict first."""
         kind = "exactly, over rationals" if self.exact else "in float64: evidence, not proof"
         out = [f"{self.verdict}: {self.formula}", f"mode {self.mode}, audited {kind}", ""]
         for result in sorted(self.results, key=lambda r: r.verdict == "equal"):
@@ -73,11 +73,11 @@ class Report:
         return [*self.zero_terms, *eps, *self.notes]
 
     def text(self, verbose: bool = False) -> str:
-        """Return the report for a terminal; what it does not cover with verbose alone."""
+        """Return the answer for a terminal; what it does not cover with verbose alone."""
         return "\n".join(self.lines(verbose))
 
     def markdown(self) -> str:
-        """Return the report as Markdown that can be pasted into an issue."""
+        """Return the answer as Markdown that can be pasted into an issue."""
         kind = "exact rational arithmetic" if self.exact else "float64, within the certified radius"
         out = [
             f"### Audit of `{self.formula}`: {self.verdict}",
@@ -93,7 +93,7 @@ class Report:
         return "\n".join([*out, "", "```text", *self.lines(True)[3:], "```", ""])
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as plain data for `json.dump`."""
+        """Return the answer as plain data for `json.dump`."""
         return {
             "formula": self.formula, "mode": self.mode, "verdict": self.verdict,
             "exact": self.exact, "seed": self.seed, "sizes": list(self.sizes),
@@ -119,10 +119,10 @@ def _power(result: Result) -> str:
     return f"2^{ceil(result.log2_probability)}"
 
 
-def _result_lines(result: Result, report: Report) -> list[str]:
+def _result_lines(result: Result, answer: Answer) -> list[str]:
     head = f"{result.quantity}: {result.verdict}"
     if result.verdict == "equal" and result.log2_probability is not None:
-        head += f"; {probability_words(result, report.sizes)}"
+        head += f"; {probability_words(result, answer.sizes)}"
     out = [head + (f"; {result.message}" if result.message else "")]
     out += [f"  {diagnosis.words}" for diagnosis in result.diagnosis]
     out += [f"  {result.wrong_line}"] if result.wrong_line else []

@@ -14,12 +14,10 @@ import numpy as np
 
 from .. import exact
 from .arithmetic import Interval
-from .formula import Formula, WrongShape
-from .numbers import value_of
-from .points import Point, Question, as_numbers
-from .run import CannotRun, run_at
-from .solve import about
-from .verdict import compare
+from .formula import CannotRun, Formula, WrongShape, run_at
+from .judge import compare
+from .numbers import about, value_of
+from .trials import Question, Trial, as_numbers
 
 LARGEST = 3
 TRIES = 1500
@@ -52,26 +50,26 @@ def _shown(values: list[Fraction]) -> str:
 
 
 def smallest(formula: Formula, quantity: str, question: Question) -> Counterexample | None:
-    """Return the first wrong point in order of size, None where none of those tried is wrong."""
-    for point in itertools.islice(_points(question), TRIES):
-        over_numbers = as_numbers(point)
+    """Return the first wrong trial in order of size, None where none of those tried is wrong."""
+    for trial in itertools.islice(_trials(question), TRIES):
+        over_numbers = as_numbers(trial)
         try:
             value = run_at(formula, over_numbers.given)[quantity]
-            outcome, array = compare(formula, quantity, value, point)
+            outcome, array = compare(formula, quantity, value, trial)
         except (ArithmeticError, CannotRun, WrongShape, KeyError):
             continue
         if outcome == "wrong":
-            return _described(point, quantity, array)
+            return _described(trial, quantity, array)
     return None
 
 
-def _points(question: Question) -> Iterator[Point]:
+def _trials(question: Question) -> Iterator[Trial]:
     """Points by size: n, whether mean and var are integers, the sum of |x| + |dy|, gamma."""
     for n in (2, 3, 4):
         pairs = sorted(itertools.product(_vectors(n), _vectors(n, first=None)), key=_size)
         useful = [pair for pair in pairs if any(pair[0]) and any(pair[1])][: TRIES // 6]
         for (x, dy), (gamma, beta) in itertools.product(useful, ((1, 0), (2, 1))):
-            yield _point(question, x, dy, gamma, beta)
+            yield _trial(question, x, dy, gamma, beta)
 
 
 def _vectors(n: int, first: int | None = 0) -> list[tuple[int, ...]]:
@@ -92,9 +90,9 @@ def _column(values: tuple[int, ...]) -> Any:
     return exact.rationals([[value] for value in values])
 
 
-def _point(
+def _trial(
     question: Question, x: tuple[int, ...], dy: tuple[int, ...], gamma: int, beta: int
-) -> Point:
+) -> Trial:
     rows = _column(x)
     mean = rows.sum(axis=0, keepdims=True) / len(x)
     var = ((rows - mean) ** 2).sum(axis=0, keepdims=True) / len(x)
@@ -104,7 +102,7 @@ def _point(
         mean, var, eps = exact.rationals([[1]]), exact.rationals([[3]]), Fraction(1)
     row = exact.rationals
     batch = exact.Batch(rows, _column(dy), row([[gamma]]), row([[beta]]), eps, mean, var)
-    return Point(question, batch, _extras(question, batch, len(x), beta))
+    return Trial(question, batch, _extras(question, batch, len(x), beta))
 
 
 def _extras(question: Question, batch: exact.Batch, n: int, row: int) -> dict[str, Any]:
@@ -130,13 +128,13 @@ _USED = {
 }
 
 
-def _described(point: Point, quantity: str, array: Any) -> Counterexample:
+def _described(trial: Trial, quantity: str, array: Any) -> Counterexample:
     names = ["x", "dy", "gamma", "beta", "eps", "mean", "var", "std", *_USED.get(quantity, ())]
-    inputs = {name: _flat(point.given[name]) for name in names}
-    wanted = _flat(point.truth(quantity))
+    inputs = {name: _flat(trial.given[name]) for name in names}
+    wanted = _flat(trial.truth(quantity))
     values = [value_of(cell) for cell in np.ravel(array)]
     index = next(i for i, (got, want) in enumerate(zip(values, wanted, strict=True)) if got != want)
-    return Counterexample(inputs, point.shape[0], wanted, [_text(v) for v in values], index)
+    return Counterexample(inputs, trial.shape[0], wanted, [_text(v) for v in values], index)
 
 
 def _flat(value: Any) -> list[Fraction]:
