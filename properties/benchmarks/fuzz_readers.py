@@ -214,7 +214,7 @@ def _command_line(data: bytes, folder: Path) -> None:
 
 _JSON = tuple(b'"core": "calls": "digest": "0x1.8p+1" "shape": "repeat": "data":'.split())
 _TOML = (b"[[expected]]\n", b" = ", b"\n", *b"target invariant link reason dtypes".split(),
-         *b"up_to per without rare [] [[]] {} inf nan 1979-05-27".split())  # fmt: skip
+         *b"up_to per without rare quantities [] [[]] {} inf nan 1979-05-27".split())  # fmt: skip
 _MATH = tuple(
     b"gamma dy mean( sum( sqrt( square( ) ( ** / - xhat std ; n eps x var .real 0".split()
 )

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..engine.strategies import INPUTS, choices
+from ..engine.strategies import INPUTS, choices, coarse
 from ..invariants.lives import Life
 from ..model.cases import Case, Recipe, build
 from ..model.contract import Misbehaved, Target
@@ -24,24 +24,31 @@ from ..model.verdict import judge
 from ..targets.open import loaded
 
 
-def drawn(target: Target, rng: np.random.Generator) -> Case:
-    """Return a batch as the random sequences of calls have it."""
+def drawn(target: Target, rng: np.random.Generator, few: bool = False) -> Case:
+    """Return a batch as the random sequences of calls have it, of few shapes or of any."""
     columns = choices(INPUTS["sequence"], target.conventions, target.offers)
     picked = {name: column[int(rng.integers(len(column)))] for name, column in columns.items()}
+    if few:
+        picked |= coarse(picked["channels"], picked["n"], picked["spatial"])
     return build(Recipe(**{**picked, "mixed": ()}), target.conventions)
 
 
-def lived(target: Target, lives: int, steps: int, seed: int) -> dict[str, tuple[int, int, float]]:
+Found = dict[str, tuple[int, int, float]]
+
+
+def lived(target: Target, lives: int, steps: int, seed: int, few: bool = False) -> Found:
     """Return per kind of claim how many there were, how many failed, and the largest multiple.
 
     Args:
         lives: how many layers are made; each is in another dtype, rank and size.
         steps: how many random steps each takes; one that misbehaves ends there.
+        seed: the same number draws the same lives.
+        few: whether shapes are few, for who compiles for each.
     """
     claims, failed, worst = Counter[str](), Counter[str](), dict[str, float]()
     rng = np.random.Generator(np.random.PCG64(seed))
     for _ in range(lives):
-        life = Life(target, drawn(target, rng))
+        life = Life(target, drawn(target, rng, few))
         for _ in range(steps):
             name, k = Life.STEPS[int(rng.integers(len(Life.STEPS)))], int(rng.integers(3))
             try:
@@ -58,7 +65,7 @@ def lived(target: Target, lives: int, steps: int, seed: int) -> dict[str, tuple[
     return {kind: (claims[kind], failed[kind], worst.get(kind, 0.0)) for kind in sorted(claims)}
 
 
-def table(spec: str, found: dict[str, tuple[int, int, float]]) -> Iterator[str]:
+def table(spec: str, found: Found) -> Iterator[str]:
     """Yield the lines of a target's table."""
     yield f"\n| {spec} | claims | failed | worst error / radius |\n|---|---|---|---|"
     for kind, (number, failures, most) in found.items():
@@ -72,10 +79,11 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--few-shapes", action="store_true", help="for who compiles for each")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     for spec in args.targets:
-        found = lived(loaded(spec), args.lives, args.steps, args.seed)
+        found = lived(loaded(spec), args.lives, args.steps, args.seed, args.few_shapes)
         print("\n".join(table(spec, found)), flush=True)
 
 

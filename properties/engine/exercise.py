@@ -83,6 +83,7 @@ def run_invariant(
     shrink: bool = True,
     tick: Callable[[], None] = lambda: None,
     allowed: Callable[[Case], float] = lambda case: 1.0,
+    excused: tuple[str, ...] = (),
     database: ExampleDatabase | None = None,
     strict: bool = True,
     deaths: dict[str, str] | None = None,
@@ -97,6 +98,7 @@ def run_invariant(
         shrink: whether a failing example is made small.
         tick: called after each example.
         allowed: the multiple of the radius up to which an error is let pass, and counted as worst.
+        excused: the quantities for which allowed holds; all where there are none.
         database: where failing examples are kept; those that it holds are tried first.
         strict: whether a deviation at an edge fails; else it is a remark.
         deaths: how the target's process has died before, by the message without its numbers; such
@@ -123,6 +125,7 @@ def run_invariant(
             planted_error(invariant, target),
             tick,
             allowed=allowed,
+            excused=excused,
             edge=at_edge,
             known={} if deaths is None else deaths,
             plain_only=plain_only,

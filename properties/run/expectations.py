@@ -30,8 +30,9 @@ class Expectation:
     dtypes are those it is in (all unless given); without is "gamma and beta" where it is only in
     calls that have none. up_to is the multiple of the allowed error up to which it is expected,
     any unless given; per = "condition" says that this grows with 1 + mean**2 / var of the batch,
-    as the error of a one-pass variance does. A rare one does not show in every run: a pass is
-    then a pass.
+    as the error of a one-pass variance does. quantities are the claims that it is in, by the names
+    that failures give them, all unless given; the other claims of the invariant have to hold. A
+    rare one does not show in every run: a pass is then a pass.
     """
 
     target: str
@@ -43,6 +44,7 @@ class Expectation:
     rare: bool = False
     up_to: float = float("inf")
     per: str = ""
+    quantities: tuple[str, ...] = ()
 
     def _counted(self, case: Case) -> Case:
         """Return the batch whose statistics are taken."""
@@ -64,7 +66,7 @@ class Expectation:
 _ONLY = {"gamma and beta": "no affine"}  # what a target offers, taken away or made the rule
 _PER = ("condition",)
 _KEYS = ("target", "invariant", "reason", "link")
-_FREE = ("dtypes", "without", "rare", "up_to", "per")
+_FREE = ("dtypes", "without", "rare", "up_to", "per", "quantities")
 
 
 def read(path: Path = REGISTRY) -> list[Expectation]:
@@ -104,6 +106,8 @@ def _entries(table: dict[str, Any], number: int, path: Path) -> list[Expectation
     if not str(table["link"]).startswith("https://"):
         raise TargetError(f"{where}: link={table['link']!r}: expected an https address")
     free = {**_scope(table, where), **_size(table, where)}
+    if "quantities" in table:
+        free["quantities"] = tuple(_names(table["quantities"], "quantities", where))
     why = table["reason"], str(table["link"])
     return [Expectation(t, i, *why, **free) for t in targets for i in invariants]
 
@@ -191,7 +195,8 @@ def _of_entry(
     part: Target, invariant: Invariant, e: Expectation, options: dict[str, Any]
 ) -> Result:
     """Return what came of the part of the cases in which an entry expects a failure."""
-    if np.isfinite(e.up_to):
+    options = {**options, "excused": e.quantities}
+    if np.isfinite(e.up_to) or e.quantities:
         result = run_invariant(part, invariant, **options, allowed=e.allowed)
         if result.verdict == "fail" or result.worst > 1 or e.rare:
             return _excused(result, e)
@@ -205,6 +210,11 @@ def _excused(result: Result, e: Expectation) -> Result:
     """Return the result with what the entry says of it."""
     why = f"{e.reason} ({e.link})"
     worse = result.case is not None and result.worst > e.allowed(result.case)
+    if result.verdict == "fail" and e.quantities:
+        named = result.failure.quantity if result.failure else "an exception"
+        if named not in e.quantities:
+            message = f"expected are failures of {', '.join(e.quantities)} alone, not of {named}"
+            return replace(result, message="; ".join(filter(None, (result.message, message))))
     if result.verdict == "fail" and worse and np.isfinite(e.up_to):
         message = f"worse than the {e.up_to:g} times the allowed error that are expected: {why}"
         return replace(result, message="; ".join(filter(None, (result.message, message))))

@@ -56,5 +56,7 @@ def ema_infer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) -> A
     return call(x, state.set(norm.ema_state_index, (mean, var)))[0]
 
 
-BATCH = counted(target(batch_train, batch_infer, CONVENTIONS=CONVENTIONS), 1.0)
-EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS, **living_of(_made))
+BATCH = counted(
+    target(batch_train, batch_infer, CONVENTIONS=CONVENTIONS, **living_of(_made, "batch")), 1.0
+)
+EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS, **living_of(_made, "ema"))

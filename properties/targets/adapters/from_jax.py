@@ -70,6 +70,9 @@ class _Shapes:
         self.known.add(key)
 
 
+SHAPES = _Shapes()
+
+
 def target(
     train: Callable[..., Any],
     infer: Callable[..., Any],
@@ -97,8 +100,6 @@ def target(
         "eval": jit(lambda leaves, rest: (infer(*leaves, *rest),)),
     }
 
-    shapes = _Shapes()
-
     def output(mode: str, rest: Any) -> Callable[[Any], Any]:
         return lambda leaves: compiled[mode](leaves, rest)[0]
 
@@ -123,13 +124,13 @@ def target(
     def with_mask(
         x: Any, gamma: Any, beta: Any, *state: Any, eps: float, momentum: float, mask: Any = None
     ) -> Any:
-        shapes.seen(x, gamma, *state, mask)
+        SHAPES.seen(x, gamma, *state, mask)
         told = () if mask is None else (jax.device_put(mask),)
         saved = "train", _own(x, gamma, beta), (*_own(*state), eps, momentum, *told)
         return *compiled["train"](*saved[1:]), saved
 
     def forward_eval(x: Any, gamma: Any, beta: Any, *state: Any, eps: float) -> Any:
-        shapes.seen(x, gamma, *state)
+        SHAPES.seen(x, gamma, *state)
         saved = "eval", _own(x, gamma, beta), (*_own(*state), eps)
         return *compiled["eval"](*saved[1:]), saved
 

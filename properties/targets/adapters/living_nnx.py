@@ -1,9 +1,8 @@
-"""A module of nnx as a layer that lives, split into its graph and its state as nnx's users do."""
+"""A module of nnx as a layer that lives: its state is that of its variables, as nnx splits it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from flax import nnx
@@ -17,22 +16,23 @@ def living_of(layer: Callable[..., nnx.BatchNorm]) -> dict[str, Any]:
     Args:
         layer: (x, gamma, beta, mean, var, epsilon, momentum) -> module.
     """
-    return living(partial(_living, layer))
+
+    def start(gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+        return _state(layer(mean, gamma, beta, mean, var))
+
+    def call(training: bool, x: Any, parameters: Any, state: Any, eps: Any, momentum: Any) -> Any:
+        given = (*(parameters or (None, None)), *_read(state)[:2])
+        norm = layer(x, *given, epsilon=eps, momentum=momentum)
+        nnx.update(norm, state)
+        y = norm(x, use_running_average=not training)
+        return y, _state(norm)
+
+    return living(Pure(start, call, _read))
 
 
-def _living(
-    layer: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentum: float
-) -> Pure:
-    norm = layer(mean, gamma, beta, mean, var, epsilon=eps, momentum=momentum)
-    graph, parameters, rest = nnx.split(norm, nnx.Param, ...)
-    names = [] if gamma is None else ["scale", "bias"]
+def _state(norm: nnx.BatchNorm) -> Any:
+    return nnx.state(norm, nnx.Not(nnx.Param))
 
-    def call(x: Any, given: Any, state: Any, training: bool) -> Any:
-        held = nnx.State({name: nnx.Param(v) for name, v in zip(names, given, strict=True)})
-        merged = nnx.merge(graph, held if names else parameters, state, copy=True)
-        merged.dtype = x.dtype
-        y = merged(x, use_running_average=not training)
-        return y, nnx.split(merged, nnx.Param, ...)[2]
 
-    given = () if gamma is None else (gamma, beta)
-    return Pure(call, given, rest, lambda s: (s["mean"].get_value(), s["var"].get_value()))
+def _read(state: Any) -> Any:
+    return state["mean"].get_value(), state["var"].get_value(), None
