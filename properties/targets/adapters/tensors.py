@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 import torch
+
+DEVICE = os.environ.get("TORCH_DEVICE", "cpu")  # where `bncheck grade --device` wants them
 
 
 def tensor(a: Any, grad: bool = False) -> Any:
@@ -13,19 +16,20 @@ def tensor(a: Any, grad: bool = False) -> Any:
     if a is None:
         return None
     if a.dtype.name == "bfloat16":
-        return torch.from_numpy(a.astype(np.float32)).to(torch.bfloat16).requires_grad_(grad)
+        half = torch.from_numpy(a.astype(np.float32)).to(DEVICE, torch.bfloat16)
+        return half.requires_grad_(grad)
     a = a.astype(a.dtype.newbyteorder("="), copy=False)
     held = a.flags.writeable and a.flags.aligned
     if not held or any(s < 0 or s % a.itemsize for s in a.strides):
         a = a.copy()
-    return torch.from_numpy(a).requires_grad_(grad)
+    return torch.from_numpy(a).to(DEVICE).requires_grad_(grad)
 
 
 def array(t: Any) -> Any:
     """Return a tensor's numbers as an array; None stays."""
     if t is None:
         return None
-    t = t.detach()
+    t = t.detach().cpu()
     if t.dtype == torch.bfloat16:
         import ml_dtypes
 
