@@ -211,7 +211,6 @@ def _document(seen: _Seen, verdict: str, found: Found | None) -> dict[str, Any]:
         # a bug that shows in a share p of the examples survives N of them with (1 - p)**N
         "N": n,
         "p": round(1 - (1 - SURE) ** (1 / n), 6) if n else 1.0,
-        "again": command
-        + "".join(f" --require {','.join(asked.require)}" if asked.require else ""),
+        "again": command + asked.strict * " --strict" + asked.quick * " --quick",
     }
     return told

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
@@ -71,11 +71,11 @@ def submissions(folder: Path) -> Iterator[tuple[Path, str]]:
             yield folder / f"{RIGHT}.py", "pass"
 
 
-def graded(path: str, seed: int, budget: float) -> tuple[str, str, float]:
-    """Return verdict, cause and seconds of one submission."""
+def graded(path: str, seed: int, budget: float, steps: int) -> tuple[str, str, int, float]:
+    """Return verdict, cause, steps and seconds of one submission."""
     began = time.monotonic()
-    told = grade(Asked(path, seed, budget, strict=True, quick=True))
-    return told["verdict"], told["cause"], time.monotonic() - began
+    told = grade(Asked(path, seed, budget, steps, strict=True, quick=True))
+    return told["verdict"], told["cause"], told["steps"], time.monotonic() - began
 
 
 def main() -> int:
@@ -85,21 +85,27 @@ def main() -> int:
     parser.add_argument("--jobs", type=positive, default=2, metavar="N")
     parser.add_argument("--budget", type=seconds, default=5.0, metavar="SECONDS")
     parser.add_argument(
+        "--steps", type=positive, default=0, metavar="N", help="instead of a budget"
+    )
+    parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="of the first; one more each"
     )
     args = parser.parse_args()
     began, wrong = time.monotonic(), 0
-    spent: dict[str, float] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     found: Counter[str] = Counter()
+    most: defaultdict[str, int] = defaultdict(int)
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool,
     ):
         asked = [(p, v) for p, v in islice(submissions(Path(folder)), args.count)]
-        todo = [(pool.submit(graded, str(p), args.seed + k, args.budget), p, v, k)
+        limits = args.budget, args.steps
+        todo = [(pool.submit(graded, str(p), args.seed + k, *limits), p, v, k)
                 for k, (p, v) in enumerate(asked)]  # fmt: skip
         for future, path, right, k in todo:
-            verdict, cause, took = future.result()
+            verdict, cause, steps, took = future.result()
+            most[verdict] = max(most[verdict], steps)
             found[f"{right}, graded {verdict}"] += 1
             spent[verdict] += took
             if verdict != right:
@@ -110,7 +116,7 @@ def main() -> int:
         print(f"{count} are to {what}")
     for verdict, took in sorted(spent.items()):
         share = took / sum(n for what, n in found.items() if what.endswith(verdict))
-        print(f"{verdict}: {share:.1f} s each")
+        print(f"{verdict}: {share:.1f} s each, {most[verdict]} steps at most")
     print(f"{len(asked)} graded in {time.monotonic() - began:.0f} s, {wrong} wrong")
     return 1 if wrong else 0
 
