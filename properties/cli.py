@@ -85,6 +85,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
 
 _ROOMS = {  # command: the module that has it, the prefix of its functions there, what it does
     "audit": ("audit", "", "judge a gradient formula exactly"),
+    "grade": ("grade", "", "a verdict for machines, as JSON, within a budget"),
     "new": ("new", "", "print an adapter to begin with, in the style of your code"),
     "replay": ("corpus", "replay_", "run the regression corpus on a target"),
     "corpus": ("corpus", "", "add to, list, show and check the regression corpus"),

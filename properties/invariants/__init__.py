@@ -14,6 +14,7 @@ from . import (
     shards,
     state,
     state_fresh,
+    storage,
 )
 from .registry import INVARIANTS as INVARIANTS
 from .registry import Invariant as Invariant
@@ -38,4 +39,5 @@ __all__ = [
     "shards",
     "state",
     "state_fresh",
+    "storage",
 ]

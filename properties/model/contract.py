@@ -270,6 +270,24 @@ def side_effects_heeded() -> Iterator[None]:
         _heeded.reset(token)
 
 
+_protected = ContextVar("arguments are write-protected", default=False)
+
+
+@contextmanager
+def write_protected() -> Iterator[None]:
+    """Let the arguments of a target in another process lie in memory that cannot be written to."""
+    token = _protected.set(True)
+    try:
+        yield
+    finally:
+        _protected.reset(token)
+
+
+def arguments_protected() -> bool:
+    """Return whether they are to lie there."""
+    return _protected.get()
+
+
 def call(target: Target, name: str, *args: Any, **kwargs: Any) -> Any:
     """Call a function of the target; whatever it raises becomes `Misbehaved`."""
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from reference import forms
 
 from ..model.contract import Array
+from .kept import answers_by_storage, identity_at_the_start, one_buffer
 from .layers import Functions, RecomputesInBackward, SharesItsState
 from .masked import Masking, as_none
 from .ranks import Sharing, in_parts
@@ -389,6 +390,9 @@ def _parameters_of_the_first_rank(pieces: Pieces, sizes: list[int]) -> Pieces:
 
 
 PLANTED: dict[str, Pieces] = {
+    "answers_kept_by_storage": Pieces(rewire=answers_by_storage),
+    "hands_out_one_buffer": Pieces(rewire=one_buffer),
+    "identity_at_the_initial_state": Pieces(rewire=identity_at_the_start),
     "backward_moves_the_statistics": Pieces(rewire=_backward_moves_the_statistics),
     "layer_recomputes_in_backward": Pieces(layer=RecomputesInBackward),
     "layer_shares_its_state": Pieces(layer=SharesItsState),

@@ -26,6 +26,7 @@ from .batches import results as all_results
 from .cancellation import cancels
 from .causes import LAST_AXIS, SENTENCES, known, pairs
 from .coefficients import fitted, fitted_variance
+from .storage import kept_from_call_to_call
 
 # the resolution of a comparison, by what is computed in; no verdict rests on it
 _RESOLUTION = {"float64": 2.0**-32, "float32": 2.0**-13, "float16": 2.0**-8, "bfloat16": 2.0**-5}
@@ -41,6 +42,7 @@ class Cause:
     sentences: tuple[str, ...]
     pieces: Pieces
     rounding: bool = False  # it reproduces the size of the errors, not the numbers
+    spoils: bool = False  # every later result is in doubt: what else fails is a consequence
 
     @property
     def sentence(self) -> str:
@@ -100,6 +102,8 @@ def causes(target: Target) -> list[Cause]:
         by_itself = "forward_train" not in target.offers
         if not ordinary.cases or not (by_itself or any("y" in got for got in ordinary.got)):
             return []
+        if name := kept_from_call_to_call(target):
+            return [replace(_named((name,), known()[name]), spoils=True)]
         if wrong := ordinary.wrong():
             return _of_formulas(ordinary, wrong)
         for kind in KINDS:
@@ -226,8 +230,8 @@ def explains(cause: Cause, target: Target, result: Result) -> bool:
     It misbehaves there too, or gives the same results, or deviates alike in the claims. The cause
     is computed in float64, and in the dtype of the case, as errors may grow without bound there.
     """
-    if result.case is None:
-        return False
+    if result.case is None or cause.spoils:
+        return cause.spoils
     try:
         return any(
             _does(_made(cause.pieces, target, exact), cause, target, result)

@@ -105,5 +105,5 @@ def session(options: Options) -> Iterator[Session]:
     """
     registry = tuple(expectations.read())
     database = opened(options.database, options.database_option)
-    with open_target(options.spec, options.limits) as target:
+    with open_target(options.spec, options.limits, afresh=True) as target:
         yield Session(options, target, registry, database)

@@ -55,6 +55,17 @@ def seed_number(text: str) -> int:
     return value
 
 
+def seed_of_64_bits(text: str) -> int:
+    """Return a whole number from 0 to 2**64 - 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**64:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**64 - 1")
+    return value
+
+
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a target is called; `Limits` has the same defaults."""
     parser.add_argument(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..model.contract import TargetError
 from .adapters.built_in import BuiltIn
+
+Functions = Mapping[str, Callable[..., Any]]
 
 _PLACED = re.compile(r"(.+)@([a-z]+(?::\d+)?)")
 
@@ -19,7 +22,7 @@ def placed(spec: str) -> tuple[str, str]:
 
 
 def use(device: str, spec: str) -> None:
-    """Have PyTorch's tensors made on a device.
+    """Have PyTorch's tensors made on a device; code of the user's reads TORCH_DEVICE.
 
     Raises:
         TargetError: PyTorch is not installed, or has no such device here.
@@ -33,10 +36,15 @@ def use(device: str, spec: str) -> None:
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0]
         raise TargetError(f"target={spec}: --device={device}: {why}") from error
+    os.environ["TORCH_DEVICE"] = device
 
 
-def refuse(known: BuiltIn | None, stated: Mapping[str, Any], spec: str) -> None:
+def refuse(
+    known: BuiltIn | None, functions: Functions, stated: Mapping[str, Any], spec: str
+) -> None:
     """Raise a TargetError where a device is named for what is not PyTorch's."""
     by_torch = any(need.startswith("torch") for need in known.needs) if known else False
+    names = getattr(functions.get("forward_train"), "__globals__", {})
+    by_torch |= getattr(names.get("torch"), "__name__", "") == "torch"
     if not by_torch and not str(stated.get("style", "")).startswith("pytorch:"):
         raise TargetError(f"target={spec}: --device holds for PyTorch code alone; leave it out")

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +19,19 @@ from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
 from .adapters.installed import in_order, misnamed, named, require
 from .device import placed, refuse, use
+from .isolate.hidden import hidden
 from .styles import recognised, split
 
 
-def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
+def load(spec: str, alone: bool = False) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """Return the functions of the contract that a target has, and the conventions it states.
 
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
             path/to/file.py:NAME, mutants:NAME or exec:COMMAND; STYLE: before a file says how it
             is written, @DEVICE behind PyTorch code where it runs.
+        alone: whether this process is the target's alone: a file has its own name in it then, and
+            does not see the suite.
 
     Raises:
         TargetError: no such target, it does not import, or it has neither a forward_train nor what
@@ -36,8 +40,8 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     rest, device = placed(spec)
     if device:
         use(device, spec)
-        functions, stated = load(rest)
-        refuse(known[0] if (known := named(rest)) else None, stated, spec)
+        functions, stated = load(rest, alone)
+        refuse(known[0] if (known := named(rest)) else None, functions, stated, spec)
         return functions, stated
     if not spec.strip():
         raise TargetError(f"target={spec!r}: expected a name, a module or a file.py")
@@ -50,7 +54,7 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     if known := named(spec):
         return _built_in(spec, *known)
     style, rest = split(spec)
-    module, found = _resolve(rest)
+    module, found = _resolve(rest, alone)
     return offered(found, spec, style, module)
 
 
@@ -105,7 +109,7 @@ def _stated(found: Any, spec: str) -> dict[str, Any]:
     return dict(stated)
 
 
-def _resolve(spec: str) -> tuple[Any, Any]:
+def _resolve(spec: str, alone: bool) -> tuple[Any, Any]:
     """Return the module of a spec, and what it names in it."""
     registered = _third_party()
     if spec in registered:
@@ -114,7 +118,8 @@ def _resolve(spec: str) -> tuple[Any, Any]:
         raise TargetError(f"target={spec}: {problem}")
     path, _, name = spec.rpartition(":") if ":" in spec[2:] else (spec, "", "")
     path = path or spec
-    module = (_file if path.endswith(".py") or "/" in path else _module)(path, spec)
+    is_file = path.endswith(".py") or "/" in path
+    module = _file(path, spec, alone) if is_file else _module(path, spec)
     return module, _attribute(module, name or None, spec)
 
 
@@ -164,10 +169,10 @@ def _module(name: str, spec: str) -> ModuleType:
         raise _import_failed(spec, error) from error
 
 
-def _file(path: str, spec: str) -> ModuleType:
+def _file(path: str, spec: str, alone: bool) -> ModuleType:
     if not Path(path).is_file():
         raise TargetError(f"target={spec}: no file {path}; expected a Python file")
-    name = "bncheck_target_" + Path(path).stem
+    name = ("" if alone and _is_free(path) else "bncheck_target_") + Path(path).stem
     description = importlib.util.spec_from_file_location(name, path)
     if description is None or description.loader is None:
         raise TargetError(f"target={spec}: {path} is no Python file; expected a name ending in .py")
@@ -176,7 +181,8 @@ def _file(path: str, spec: str) -> ModuleType:
     beside = str(Path(path).resolve().parent)
     sys.path.insert(0, beside)  # so that it can import what lies beside it
     try:
-        description.loader.exec_module(module)
+        with hidden() if alone else nullcontext():
+            description.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -184,6 +190,13 @@ def _file(path: str, spec: str) -> ModuleType:
     finally:
         sys.path.remove(beside)
     return module
+
+
+def _is_free(path: str) -> bool:
+    """Return whether no other module has the name of a file."""
+    found = importlib.util.find_spec(Path(path).stem) if Path(path).stem.isidentifier() else None
+    own = found is None or Path(found.origin or "").resolve() == Path(path).resolve()
+    return own and Path(path).stem not in sys.modules
 
 
 def _import_failed(spec: str, error: BaseException) -> TargetError:

@@ -12,10 +12,11 @@ from .isolate.limits import Limits, needs_process
 from .isolate.remote import isolated
 from .load import load, offered
 from .offers import probed
+from .styles import by_framework
 
 
 @contextmanager
-def open_target(spec: Any, limits: Limits | None = None) -> Iterator[Target]:
+def open_target(spec: Any, limits: Limits | None = None, afresh: bool = False) -> Iterator[Target]:
     """Hold a target, its first plain call checked and its conventions found out; then close it.
 
         with open_target("mine.py", Limits(timeout=5)) as target:
@@ -28,6 +29,8 @@ def open_target(spec: Any, limits: Limits | None = None) -> Iterator[Target]:
         limits: what a call may take; the defaults where left out. A target runs in a process of
             its own unless limits.in_process is set or it is the suite's own code; a program
             always does. Warnings while it is loaded are not shown.
+        afresh: whether its process is started again after that, unless a framework has to be
+            imported for it: the first call that is judged is the first that it gets.
 
     Raises:
         TargetError: there is no such target, or its first plain call fails in structure.
@@ -48,6 +51,8 @@ def open_target(spec: Any, limits: Limits | None = None) -> Iterator[Target]:
         with remote.patient(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             target = probed(spec, remote.functions, remote.stated)
+        if afresh and not by_framework(target.style):
+            remote.afresh()
         yield target
     finally:
         remote.close()

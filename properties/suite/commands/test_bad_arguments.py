@@ -66,6 +66,15 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("audit", "--json"): ("--dx x --json no/x.json", f"--json=no/x.json: {FOLDER}"),
     ("audit", "--markdown"): ("--markdown=1", FLAG),
     ("audit", "--verbose"): ("--verbose=1", FLAG),
+    ("grade", "--budget"): ("bn --budget 0", "'0': expected a number of seconds above 0"),
+    ("grade", "--seed"): ("bn --seed 1e3", "--seed: '1e3': expected a whole number from 0 to"),
+    ("grade", "--steps"): ("bn --steps 0", f"--steps: '0': {WHOLE}"),
+    ("grade", "--require"): ("bn --require fly", "--require=fly: expected functions of the"),
+    ("grade", "--device"): ("bn --device tpu", "--device: invalid choice: 'tpu' .choose from"),
+    ("grade", "--strict"): ("bn --strict=1", FLAG),
+    ("grade", "--quick"): ("bn --quick=1", FLAG),
+    ("grade", "--timeout"): ("bn --timeout 0", "'0': expected a number of seconds above 0"),
+    ("grade", "--memory"): ("bn --memory -1", f"--memory: '-1': {WHOLE}"),
     ("replay", "target"): ("nowhere.py", TARGET),
     ("replay", "--core"): ("--core=1", FLAG),
     ("replay", "--corpus"): ("--corpus nowhere", CORPUS_FOLDER),
@@ -125,7 +134,8 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
-TOLD = {("report", "target")}  # the report goes on past it, and tells it in the target's line
+# the report goes on past it, and tells it in the target's line; a grade tells it in its JSON
+TOLD = {("report", "target"), ("grade", "submission")}
 
 
 def options(top: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, str]]:

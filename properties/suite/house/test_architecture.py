@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "properties.run": {"numpy", "hypothesis"},
     "properties": set(),  # the door: it imports a name when it is used
     "properties.kills": {"numpy", "hypothesis"},
+    "properties.grade": ANY,
     "properties.probe": {"numpy", "hypothesis"},
     "properties.hunt": {"numpy", "hypothesis", "distributed"},
     "properties.report": ANY,

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from .hidden import MARKS
 from .limits import OUTPUT_PER_CALL, OUTPUT_SHOWN, Limits
 from .protocol import LARGEST
 
@@ -51,7 +52,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # idle threads sleep between calls
+            env=_environment(),
             pass_fds=tuple(handles),
             process_group=0,  # Ctrl-C reaches the suite alone
             preexec_fn=_end_with_parent if _control else None,
@@ -182,6 +183,12 @@ class Process:
                 self._drain()
         self.end()
         return Gone(why, waited)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that it is given: none that tells of a test."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith(MARKS)}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **own}  # idle threads sleep between calls
 
 
 _control = ctypes.CDLL(None).prctl if sys.platform == "linux" else None

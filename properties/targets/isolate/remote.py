@@ -26,6 +26,7 @@ from ...model.contract import (
     Raised,
     SideEffect,
     TargetError,
+    arguments_protected,
 )
 from ..adapters.installed import named
 from ..device import placed
@@ -36,13 +37,13 @@ from .process import Gone, Process
 from .program import command_of
 from .protocol import VERSION, Held, Reader, Undecodable
 from .trace import HEAD, MAGIC, Trace
-from .watched_arrays import Kept, kept
+from .watched_arrays import Kept, kept, owners
 
-_START = (
-    "import json, sys; options = json.loads(sys.argv.pop()); sys.path[:] = options['path']; "
-    "from properties.targets.isolate.worker import main; main(options)"
+_START = (  # read from a pipe: the command line tells nothing of the suite
+    "import sys; sys.path[:] = {path!r}; "
+    "from properties.targets.isolate.worker import main; main({options!r})"
 )
-_PLACE = struct.Struct("<3QI")
+_PLACE = struct.Struct("<4QI")
 
 
 class _Saved(Held):
@@ -97,12 +98,13 @@ class Remote:
         """Start the process and greet it."""
         self.given_up: list[int] = []
         self.kept: dict[int, Kept] = {}
-        options = {"spec": self.spec, "parent": os.getpid(), "path": sys.path}
-        options |= {"arena": self.trace.handle, "memory": self.limits.memory}
+        options = {"spec": self.spec, "parent": os.getpid(), "arena": self.trace.handle}
+        options["memory"] = self.limits.memory
         options["alarm"] = 0 if sys.platform == "linux" else 10 + self.limits.timeout
-        command = self.command or [sys.executable, "-c", _START, json.dumps(options)]
-        handles = [self.trace.handle] if self.placed else []
-        self.process = Process(command, self.limits, base=self.placed, handles=handles)
+        if self.placed:
+            self.process = self._worker(_START.format(path=sys.path, options=options))
+        else:
+            self.process = Process(self.command, self.limits, base=False)
         hello = b"Hbncheck" + VERSION.to_bytes(2, "little")
         message = self.process.exchange(protocol.frame(hello), self.limits.start)
         try:
@@ -111,6 +113,17 @@ class Remote:
             self.process.end()
             raise
         self.process.started()
+
+    def _worker(self, code: str) -> Process:
+        """Start a Python that runs this code, with the mapped file."""
+        read, write = os.pipe()
+        try:
+            with os.fdopen(write, "wb") as pipe:
+                pipe.write(code.encode())
+            command = [sys.executable, "-c", f"import os; exec(os.read({read}, 65536))"]
+            return Process(command, self.limits, base=True, handles=[self.trace.handle, read])
+        finally:
+            os.close(read)
 
     def _greeted(self, answer: Reader) -> None:
         kind = chr(answer.u8())
@@ -135,6 +148,11 @@ class Remote:
             raise TargetError(f"CONVENTIONS of target={self.spec}: no JSON: {error}") from error
         if not isinstance(self.stated, dict):
             raise TargetError(f"CONVENTIONS of target={self.spec}: expected a JSON object")
+
+    def afresh(self) -> None:
+        """End the process; the next call is the first of a new one."""
+        if self.process is not None:
+            self.process.end()
 
     def close(self) -> None:
         """End the process and remove the mapped file."""
@@ -176,7 +194,8 @@ class Remote:
                 faults += self._settled(name, args, options, arrays, block, start)
                 self.kept[self.calls] = watched
         except Gone as error:
-            raise Died(f"{name} {error}", error.waited) from error
+            how = ": its arguments were write-protected" if arguments_protected() else ""
+            raise Died(f"{name} {error}{how}", error.waited) from error
         except Undecodable as error:
             raise Died(f"{name} {process.undecodable(str(error))}") from error
         except BaseException:
@@ -235,7 +254,8 @@ class Remote:
             call[at : at + 8] = (start + offset).to_bytes(8, "little")
         whole = protocol.frame(call)
         if self.placed:
-            here = _PLACE.pack(self.calls, start, len(block.data), len(watched))
+            again = self.calls if arguments_protected() else self._again(arrays, block)
+            here = _PLACE.pack(self.calls, again, start, len(block.data), len(watched))
             here += struct.pack(f"<{len(watched)}Q", *watched)
             whole = protocol.frame(b"P" + here) + whole
         self.arena.reach(start + len(block.data))
@@ -256,6 +276,13 @@ class Remote:
         for number in [number for number, call in self.kept.items() if not call.alive()]:
             del self.kept[number]
         return list(self.kept)
+
+    def _again(self, arrays: list[Array], block: Block) -> int:
+        """Return the last call whose arguments lay in the very memory of these, 0 for none."""
+        if not arrays:
+            return 0
+        its = owners(arrays)
+        return next((n for n in reversed(self.kept) if self.kept[n].lay_in(its, block.spans)), 0)
 
     # --- back ------------------------------------------------------------------------------------
 

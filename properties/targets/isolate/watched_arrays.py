@@ -25,6 +25,15 @@ class Kept(NamedTuple):
                 return True
         return any(found() is not None for found in self.gave)
 
+    def lay_in(self, owners: Sequence[Array], spans: Sequence[Span]) -> bool:
+        """Return whether its arguments lay in the very memory of these, in the same places."""
+        return (
+            len(owners) == len(self.owners)
+            and all(one() is two for one, two in zip(self.owners, owners, strict=True))
+            and [(s.low, s.high, s.at) for s in spans]
+            == [(s.low, s.high, s.at) for s in self.spans]
+        )
+
     def renew(self, which: int, data: bytes) -> None:
         """Bring a change into the arguments, which is 0, or into a result, from 1."""
         if which:
@@ -40,4 +49,9 @@ class Kept(NamedTuple):
 
 def kept(spans: list[Span], arrays: Sequence[Array]) -> Kept:
     """Return a call's arguments, held weakly, and no results yet."""
-    return Kept([weakref.ref(a if a.base is None else owner(a)) for a in arrays], spans, [])
+    return Kept([weakref.ref(a) for a in owners(arrays)], spans, [])
+
+
+def owners(arrays: Sequence[Array]) -> list[Array]:
+    """Return the arrays that own the memory of these."""
+    return [a if a.base is None else owner(a) for a in arrays]

@@ -18,6 +18,8 @@ import numpy as np
 from ...model.contract import Array, TargetError, stated_conventions, told_by_adapter
 from . import protocol
 from .arena import Arena, aligned
+from .hidden import hidden
+from .memory import pages, poison_what_is_freed, poison_what_numpy_keeps, protect, room
 from .protocol import VERSION, Held, Opaque, Reader, Undecodable
 from .watch import Watch
 
@@ -37,6 +39,7 @@ def main(options: dict[str, Any]) -> None:
     _bind(options["parent"])
     warnings.simplefilter("ignore")
     Reader(_message(into)).take(8)  # hello: the parent is this very version
+    poison_what_is_freed()
     try:
         functions, conventions = _loaded(options["spec"])
     except TargetError as error:
@@ -97,7 +100,7 @@ def _loaded(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """Return functions and conventions, these checked so that they can be told in JSON."""
     from ..load import load
 
-    functions, stated = load(spec)
+    functions, stated = load(spec, alone=True)
     stated, told = told_by_adapter(stated)
     known = stated_conventions(stated, spec)
     if known.get("eps") is not None:
@@ -130,7 +133,7 @@ class _Server:
         self.saved: dict[int, Any] = {}
         self.forwards = 0
         self.kept: dict[int, list[tuple[Array, bytes]]] = {}
-        self.place = (0, 0, 0)
+        self.place = (0, 0, 0, 0)
         self.own = os.getpid()
         self.watch = Watch()
 
@@ -141,7 +144,7 @@ class _Server:
         if kind == "C":
             self._call(message)
         elif kind == "P":
-            self.place = message.u64(), message.u64(), message.u64()
+            self.place = message.u64(), message.u64(), message.u64(), message.u64()
             watched = {message.u64() for _ in range(message.u32())}
             for number in self.kept.keys() - watched:
                 del self.kept[number]
@@ -152,12 +155,19 @@ class _Server:
             raise Undecodable(f"message {kind!r}: expected one of CDP")
 
     def _call(self, message: Reader) -> None:
-        number, start, size = self.place
+        number, again, start, size = self.place
         self.arena.reach(start + size)
-        block = _room(size)
+        protected = again == number
+        if again in self.kept:
+            block = self.kept[again][0][0]
+        else:
+            block = pages(size) if protected else room(size)
         block.data[:] = memoryview(self.arena.map)[start : start + size]
+        if again in self.kept:
+            self.kept[again][0] = block, block.tobytes()
         message.held = self.saved.__getitem__
         copied: list[tuple[Array, Array]] = []
+        given: list[Array] = []
 
         def placed(dtype: Any, shape: Any, strides: Any, offset: int, flags: int) -> Array:
             at, lead = offset - start, flags >> 1
@@ -171,16 +181,23 @@ class _Server:
                 a = np.ndarray(shape, dtype, block, at, strides)
             if flags & 1:
                 a.flags.writeable = False
+            given.append(a)
             return a
 
         message.placed = placed
         name = message.text()
         args = [message.value() for _ in range(message.u8())]
         options = {message.text(): message.value() for _ in range(message.u8())}
+        poison_what_numpy_keeps(given)
+        given.clear()
         faults: list[str] = []
         if self.alarm:  # kills it where nothing else would when who waits for it is gone
             signal.setitimer(signal.ITIMER_REAL, self.alarm)
+        if protected:
+            protect(block, writing=False)
         answer, results = self._answer(name, args, options, faults)
+        if protected:
+            protect(block, writing=True)
         if self.alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
         if os.getpid() != self.own:
@@ -199,7 +216,7 @@ class _Server:
     ) -> tuple[bytearray, Any]:
         """Call the function; return the message's start, and the result where there is one."""
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), hidden():
                 result = self.functions[name](*args, **options)
                 faults += self.watch.errors_changed()
         except BaseException as error:
@@ -252,13 +269,6 @@ class _Server:
             protocol.put(answer, results, place)
         _send(self.out, *bodies, answer)
         self.kept[number] = [(block, block.tobytes()), *gave]  # while the other side goes on
-
-
-def _room(size: int) -> Array:
-    """Return bytes that begin at a multiple of 64, as those in the mapped file do."""
-    raw = np.empty(size + 64, np.uint8)
-    start = -raw.__array_interface__["data"][0] % 64
-    return raw[start : start + size]
 
 
 def _text(value: Any) -> str:

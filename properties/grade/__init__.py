@@ -1,0 +1,1 @@
+"""A verdict for machines on a batch norm that a machine wrote."""
