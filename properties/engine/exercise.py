@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.database import ExampleDatabase
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
@@ -139,6 +139,7 @@ def run_invariant(
         database=database and _part(database, target, invariant),
         deadline=None,
         report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,  # what failed is told by the run
         suppress_health_check=list(HealthCheck),
         phases=phases if shrink else phases[:2],
         print_blob=False,

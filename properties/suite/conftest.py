@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,15 +48,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave the slow tests out, unless all are wanted, or some were named one by one."""
     if config.option.all or any("::" in argument for argument in config.args):
         return
-    slow = [item for item in items if item.get_closest_marker("slow")]
+    tried: Counter[str] = Counter()
+    slow = []
+    for item in items:
+        if (marker := item.get_closest_marker("slow")) is not None:
+            name = item.nodeid.partition("[")[0]
+            if tried[name] % marker.kwargs.get("but_one_in", len(items)) or not marker.kwargs:
+                slow.append(item)
+            tried[name] += 1
     if slow:
         config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        left_out = set(slow)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the fixture `pytester`; `pytest_plugins` works only where this folder was named."""
-    config.addinivalue_line("markers", "slow: one of many alike, or long; run by pytest --all")
+    config.addinivalue_line(
+        "markers", "slow(but_one_in=K): run by pytest --all alone, but for one in K of its cases"
+    )
     if not config.pluginmanager.has_plugin("pytester"):
         config.pluginmanager.import_plugin("pytester")
 
