@@ -16,7 +16,7 @@ from .code import from_file
 from .counterexample import smallest
 from .diagnose import diagnose
 from .formula import CannotRun, Formula, from_text
-from .judge import SIZES, Finding, Mismatch, Verdict, judge
+from .judge import SIZES, Finding, Verdict, judge
 from .judge_float64 import judge_float64
 from .language import NotAFormula
 from .trials import Question
@@ -85,23 +85,17 @@ def status(answer: Answer) -> int:
 def _result(
     formula: Formula, question: Question, seed: int, finding: Finding, explain: bool
 ) -> Result:
-    quantity = finding.quantity
-    if finding.mismatch is None and finding.undecided:
+    quantity, wrong = finding.quantity, finding.mismatch
+    if wrong is None and finding.undecided:
         return Result(quantity, "unknown", message=finding.undecided)
-    if finding.mismatch is None:
+    if wrong is None:
         return Result(quantity, "equal", finding.degree, finding.log2_probability)
     if not explain:
-        return Result(quantity, "not equal", message=finding.mismatch.message)
-    return _explained(formula, question, seed, quantity, finding.mismatch)
-
-
-def _explained(
-    formula: Formula, question: Question, seed: int, quantity: str, mismatch: Mismatch
-) -> Result:
-    diagnosis, line = diagnose(formula, quantity, question, seed, mismatch.trial.shape)
+        return Result(quantity, "not equal", message=wrong.message)
+    diagnosis, line = diagnose(formula, quantity, question, seed, wrong.trial.shape)
     return Result(
-        quantity, "not equal", message=mismatch.message, corrected=line,
-        diagnosis=tuple(d for d in diagnosis if d.words != mismatch.message),
+        quantity, "not equal", message=wrong.message, corrected=line,
+        diagnosis=tuple(d for d in diagnosis if d.words != wrong.message),
         wrong_line=first_wrong_line(formula, quantity, question, seed),
         counterexample=smallest(formula, quantity, question),
     )  # fmt: skip
@@ -109,9 +103,11 @@ def _explained(
 
 def _zero_terms(verdict: Verdict) -> tuple[str, ...]:
     zero = [text for text, always in verdict.log.sums.items() if always]
-    first_power = [bool(_DEVIATIONS.search(text)) and "**" not in text for text in zero]
-    pairs = zip(zero, first_power, strict=True)
-    return tuple(f"{text} {ZERO_TERM if linear else ZERO_SUM}" for text, linear in pairs)
+    linear = [bool(_DEVIATIONS.search(text)) and "**" not in text for text in zero]
+    return tuple(
+        f"{text} {ZERO_TERM if is_linear else ZERO_SUM}"
+        for text, is_linear in zip(zero, linear, strict=True)
+    )
 
 
 def _built_in(formula: Formula) -> float | None:

@@ -17,7 +17,7 @@ from .arithmetic import Interval
 from .formula import CannotRun, Formula, WrongShape, run_at
 from .judge import compare
 from .numbers import about, value_of
-from .trials import Question, Trial, as_numbers
+from .trials import Question, Trial
 
 LARGEST = 3
 TRIES = 1500
@@ -52,9 +52,8 @@ def _shown(values: list[Fraction]) -> str:
 def smallest(formula: Formula, quantity: str, question: Question) -> Counterexample | None:
     """Return the first wrong trial in order of size, None where none of those tried is wrong."""
     for trial in itertools.islice(_trials(question), TRIES):
-        over_numbers = as_numbers(trial)
         try:
-            value = run_at(formula, over_numbers.given)[quantity]
+            value = run_at(formula, trial.as_numbers)[quantity]
             outcome, array = compare(formula, quantity, value, trial)
         except (ArithmeticError, CannotRun, WrongShape, KeyError):
             continue

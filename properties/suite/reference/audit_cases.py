@@ -26,6 +26,14 @@ def in_file(tmp_path: Path, source: str, name: str | None = "f", **options: Any)
     return audit(formula, seed=SEED, **options)
 
 
+def with_mean(mean: str) -> str:
+    """The closed form of dx with this for the mean of dy."""
+    return f"""
+    def f(dy, x, gamma, xhat, rstd):
+        return gamma * rstd * (dy - {mean} - xhat * np.mean(dy * xhat, axis=0))
+    """
+
+
 def command(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     audit_cli.add_arguments(parser)

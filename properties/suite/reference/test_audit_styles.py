@@ -1,4 +1,4 @@
-"""The audit reads formulas and code as people write them, and accuses what is wrong alone."""
+"""The audit reads layers and pairs as people write them, and accuses what is wrong alone."""
 
 from __future__ import annotations
 
@@ -9,47 +9,6 @@ import pytest
 
 from properties.cli import main
 from reference.audit import audit, from_file
-
-RIGHT_DX = "(1/N)*gamma/sigma*(N*dout - sum(dout) - x_hat*sum(dout*x_hat))"
-STAGED = (
-    "dvar = sum(dout*gamma*(x - mu))*-0.5*(sigma2 + eps)**-1.5; "
-    "dmu = -sum(dout*gamma)*ivar; dx = dout*gamma*ivar + dvar*2*(x - mu)/m + dmu/m"
-)
-
-
-@pytest.mark.parametrize("words", [["--dx", RIGHT_DX], [RIGHT_DX], [STAGED], [f"dx = {RIGHT_DX}"]])
-def test_the_usual_names_are_understood(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """dout, N, sigma and the like mean what they mean in files; without --dx it is known as dx."""
-    assert main(["audit", *words]) == 0, capsys.readouterr()
-    assert capsys.readouterr().out.startswith("equal: ")
-
-
-def test_a_wrong_formula_in_usual_names_is_not_equal(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same text without its last term fails, and the term is named."""
-    assert main(["audit", RIGHT_DX.replace(" - x_hat*sum(dout*x_hat)", "")]) == 1
-    assert "the term xhat*mean(dy*xhat) is missing" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("words", [["--dbeta", "-sum(dy)"], ["-sum(dy)"], ["--dbeta=-sum(dy)"]])
-def test_a_formula_may_start_with_minus(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is a value, no option; the positional one needs `--` as anywhere."""
-    words = words if words[0].startswith("--") else ["--", f"dbeta = {words[0]}"]
-    assert main(["audit", *words]) == 1
-    assert "the whole of dbeta is -1 times" in capsys.readouterr().out
-
-
-def test_an_unknown_name_is_answered_by_those_there_are(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The known names are listed whether or not one is near."""
-    assert main(["audit", "--dx", "gama*dy"]) == 2
-    err = capsys.readouterr().err
-    assert "did you mean 'gamma'? known are x xc xhat mean var std rstd" in err
-
 
 NATIVE = """
 import ctypes
