@@ -169,21 +169,16 @@ def by_dict(forward: Callable[..., Any]) -> bool:
 
 
 def passed(
-    forward: Callable[..., Any],
-    x: Any,
-    gamma: Any,
-    beta: Any,
-    mode: str,
-    settings: Mapping[str, Any],
+    forward: Callable[..., Any], x: Any, gamma: Any, beta: Any, mode: str, given: Mapping[str, Any]
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return y, the cache, and the dict as the forward left it.
 
     Args:
         mode: "train" or "test", in the dict alone.
-        settings: eps, momentum, running_mean, running_var; without a dict those that it has parameters
+        given: eps, momentum, running_mean, running_var; without a dict those that it has parameters
             for are passed by name.
     """
-    state = {key: _copy(value) for key, value in settings.items()}
+    state = {key: _copy(value) for key, value in given.items()}
     if by_dict(forward):
         state = {"mode": mode, **state}
         y, cache, *_ = forward(x, gamma, beta, state)
