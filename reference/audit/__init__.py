@@ -72,8 +72,9 @@ def audit(
     results = [_result(formula, question, seed, finding, explain) for finding in findings]
     notes = (*formula.notes, *((_COMPARED,) if verdict.log.compared else ()))
     return Answer(
-        formula.label, question.mode, True, seed, tuple(results), verdict.sizes,
-        _zero_terms(verdict), formula.typed_eps, notes, _LIMITS,
+        formula.label, question.mode, True, seed, tuple(results), sizes=verdict.sizes,
+        zero_terms=_zero_terms(verdict), typed_eps=formula.typed_eps, notes=notes,
+        not_covered=_LIMITS,
     )  # fmt: skip
 
 
@@ -142,4 +143,6 @@ def _in_float64(
     )  # fmt: skip
     notes = (*formula.notes, f"audited in float64 because {_short(why)}")
     missing = ("inputs other than those tried: float64 gives evidence, not proof",)
-    return Answer(formula.label, question.mode, False, seed, results, (), (), (), notes, missing)
+    return Answer(
+        formula.label, question.mode, False, seed, results, notes=notes, not_covered=missing
+    )
