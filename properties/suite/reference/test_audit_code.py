@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
-from audit_cases import SEED, in_file, with_mean
+from audit_cases import SEED, answers_in, in_file, with_mean
 
 from properties.benchmarks import audit as planted
 from reference.audit import NotAFormula, audit, from_file
@@ -177,9 +176,7 @@ def test_a_whole_layer_is_equal_in_all_its_quantities(
     source: str, quantities: dict[str, str], words: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A layer or an implementation gives an answer per mode, of all that it computes there."""
-    path = tmp_path / "whole.py"
-    path.write_text("import numpy as np\n" + textwrap.dedent(source), encoding="utf-8")
-    answers = [audit(formula, seed=SEED) for formula in from_file(path, None)]
+    answers = answers_in(tmp_path, source)
     found = {a.mode: {r.quantity for r in a.results} for a in answers}
     assert found == {mode: set(names.split()) for mode, names in quantities.items()}
     assert {answer.verdict for answer in answers} == {"equal"}, answers[0].text()

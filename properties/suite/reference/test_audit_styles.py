@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from audit_cases import answers_in
 
 from properties.cli import main
-from reference.audit import audit, from_file
 
 NATIVE = """
 import ctypes
@@ -32,8 +32,6 @@ def test_native_code_cannot_end_the_audit(
 
 
 PAIR = """
-import numpy as np
-
 def batchnorm_forward(x, gamma, beta, bn_param):
     eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
     mean, var = x.mean(axis=0), x.var(axis=0)
@@ -50,8 +48,6 @@ def batchnorm_backward(dout, cache):
     return gamma / std * (dout - dbeta / n - xhat * dgamma / n), dgamma, dbeta
 """
 SIZED = """
-import numpy as np
-
 class BatchNorm:
     def __init__(self, num_features, momentum=0.9, eps=1e-5):
         self.gamma, self.beta = np.ones(num_features), np.zeros(num_features)
@@ -87,8 +83,6 @@ STARTS_ITSELF = (
     + SIZED[SIZED.index("        mean, var = self.running") :]
 ).replace("num_features", "gamma, beta")
 OTHER_WORDS = """
-import numpy as np
-
 class BN:
     def __init__(self, input_dim, momentum=0.9, epsilon=1e-5):
         self.weight, self.bias = np.ones(input_dim), np.zeros(input_dim)
@@ -121,9 +115,7 @@ STYLES = {
 @pytest.mark.parametrize("style", STYLES)
 def test_a_right_style_is_equal(style: str, tmp_path: Path) -> None:
     """Each way of writing is read exactly, and nothing in it is accused."""
-    path = tmp_path / "styled.py"
-    path.write_text(STYLES[style], encoding="utf-8")
-    answers = [audit(formula, seed=7) for formula in from_file(path, None)]
+    answers = answers_in(tmp_path, STYLES[style])
     assert all(answer.exact for answer in answers)
     verdicts = {r.quantity: r.verdict for answer in answers for r in answer.results}
     assert set(verdicts.values()) == {"equal"}, verdicts
@@ -133,17 +125,14 @@ def test_a_right_style_is_equal(style: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_of_a_wrong_style_dx_alone_is_accused(style: str, tmp_path: Path) -> None:
     """A backward without the path through the mean is accused of that, and its state is not."""
-    path = tmp_path / "styled.py"
     wrong = STYLES[style].replace("self.dbeta / n - ", "").replace("dbeta / n - ", "")
-    path.write_text(wrong, encoding="utf-8")
-    answers = [audit(formula, seed=7) for formula in from_file(path, None)]
+    answers = answers_in(tmp_path, wrong)
     accused = {r.quantity: r for answer in answers for r in answer.results if r.verdict != "equal"}
     assert set(accused) == {"dx"}, accused
     assert "the term mean(dy) is missing" in accused["dx"].diagnosis[0].words
 
 
 STATED = """
-import numpy as np
 CONVENTIONS = {"eps": 0.125, "momentum": "update"}
 
 def forward_train(x, gamma, beta, running_mean, running_var, *, eps, momentum):
@@ -158,9 +147,7 @@ def forward_train(x, gamma, beta, running_mean, running_var, *, eps, momentum):
 @pytest.mark.parametrize("eps", ["0.125", "float(0.125)"])
 def test_stated_conventions_are_kept(eps: str, tmp_path: Path) -> None:
     """An eps and a direction of momentum that a file states are no errors of it."""
-    path = tmp_path / "stated.py"
-    path.write_text(STATED.replace("EPS", eps), encoding="utf-8")
-    (answer,) = [audit(formula, seed=7) for formula in from_file(path, None)]
+    (answer,) = answers_in(tmp_path, STATED.replace("EPS", eps))
     verdicts = {r.quantity: r.verdict for r in answer.results}
     assert verdicts["y"] == "equal", answer.text()
     if answer.exact:
