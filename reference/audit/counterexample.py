@@ -32,7 +32,6 @@ class Counterexample:
     n: int
     wanted: list[Fraction]
     got: list[str]
-    index: int  # the first place where they differ
 
     def lines(self, quantity: str) -> list[str]:
         """Return it as lines of text."""
@@ -63,7 +62,7 @@ def smallest(formula: Formula, quantity: str, question: Question) -> Counterexam
 
 
 def _trials(question: Question) -> Iterator[Trial]:
-    """Points by size: n, whether mean and var are integers, the sum of |x| + |dy|, gamma."""
+    """Trials by size: n, whether mean and var are integers, the sum of |x| + |dy|, gamma."""
     for n in (2, 3, 4):
         pairs = sorted(itertools.product(_vectors(n), _vectors(n, first=None)), key=_size)
         useful = [pair for pair in pairs if any(pair[0]) and any(pair[1])][: TRIES // 6]
@@ -131,9 +130,8 @@ def _described(trial: Trial, quantity: str, array: Any) -> Counterexample:
     names = ["x", "dy", "gamma", "beta", "eps", "mean", "var", "std", *_USED.get(quantity, ())]
     inputs = {name: _flat(trial.given[name]) for name in names}
     wanted = _flat(trial.truth(quantity))
-    values = [value_of(cell) for cell in np.ravel(array)]
-    index = next(i for i, (got, want) in enumerate(zip(values, wanted, strict=True)) if got != want)
-    return Counterexample(inputs, trial.shape[0], wanted, [_text(v) for v in values], index)
+    got = [_text(value_of(cell)) for cell in np.ravel(array)]
+    return Counterexample(inputs, trial.shape[0], wanted, got)
 
 
 def _flat(value: Any) -> list[Fraction]:
