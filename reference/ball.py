@@ -20,7 +20,7 @@ import numpy as np
 from .double import Array
 
 _FLOAT64_MAX = sys.float_info.max
-_KEPT = 1 << 16  # numbers up to which what was computed is kept: 512 KiB each
+_REMEMBERED = 1 << 16  # numbers up to which what was computed is remembered: 512 KiB each
 
 # name: unit roundoff, smallest subnormal, smallest normal, largest
 _FORMATS = {
@@ -125,7 +125,7 @@ def _once(operation: Binary) -> Binary:
     """Do an operation once per pair of operands: the named forms have many in common."""
 
     def done(self: Ball, other: Any) -> Ball:
-        if self.value.size > _KEPT:
+        if self.value.size > _REMEMBERED:
             return operation(self, other)
         key = operation, other  # a Ball is itself alone, a number its value
         found = self.made.get(key)
@@ -232,7 +232,7 @@ class Ball:
 
     def sum(self, axis: int = 0, keepdims: bool = True) -> Ball:
         """Return the sum over the rows, (1, c)."""
-        if self.value.size > _KEPT:
+        if self.value.size > _REMEMBERED:
             return self._total()
         found = self.made.get("sum")
         if found is None:

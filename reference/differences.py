@@ -16,6 +16,8 @@ import numpy as np
 
 from .double import Array
 
+_U = 2.0**-53  # the unit roundoff of float64
+
 
 @dataclass(frozen=True)
 class Derivative:
@@ -59,7 +61,7 @@ def derivative_along(
     size = (weight * np.abs(gamma) * (xc + vc / 2)).sum(axis=0, keepdims=True) * 2 / root
     grown = 8 / 7 / root  # rstd at |t| <= 1/8 is at most this
     slope = np.abs(gamma) * grown * (2 + (xc + vc / 8) * grown)  # rows of the Jacobian, summed
-    moved = 2.0**-53 * (np.abs(x) + np.abs(v)).max(axis=0, keepdims=True)  # x + t v is rounded
+    moved = _U * (np.abs(x) + np.abs(v)).max(axis=0, keepdims=True)  # x + t v is rounded
     rounding = (weight * slope * moved).sum(axis=0, keepdims=True)
     shaking = (weight * noise).sum(axis=0, keepdims=True) + rounding
     best = (9 * shaking.max() / (128 * max(float(size.max()), 1e-300))) ** 0.2
@@ -77,5 +79,5 @@ def _central(
     """Return the difference quotient of <dy, output> and what the values' noise makes of it."""
     (after, after_noise), (before, before_noise) = output(x + h * v), output(x - h * v)
     quotient = (dy * (after - before)).sum(axis=0, keepdims=True) / (2 * h)
-    size = np.abs(dy) * (after_noise + before_noise + 2.0**-52 * (np.abs(after) + np.abs(before)))
-    return quotient, size.sum(axis=0, keepdims=True) / (2 * h) * (1 + len(x) * 2.0**-52)
+    size = np.abs(dy) * (after_noise + before_noise + 2 * _U * (np.abs(after) + np.abs(before)))
+    return quotient, size.sum(axis=0, keepdims=True) / (2 * h) * (1 + len(x) * 2 * _U)

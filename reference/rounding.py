@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from . import forms, local
+from . import form_roundings, forms
 from .ball import Ball, Precision
 from .double import Array
 from .float64 import Reference
-from .local import Flow, flow_of, largest_of, mean_rows, size_of
+from .form_roundings import Flow, flow_of, largest_of, mean_rows, size_of
 
 
 @dataclass(frozen=True)
@@ -45,51 +45,55 @@ def statistics_spread(x: Array, ref: Reference, eps: float, p: Precision) -> Spr
         p: the precision of the implementation.
     """
     n = x.shape[0]
-    order, store = p.terms(n), p.store
+    s, store = p.terms(n), p.store
     size = _checked(mean_rows(ref.memo(size_of, x, None)), n, p.largest)  # (1, c)
     center, around = np.abs(ref.mean), mean_rows(ref.memo(size_of, ref.xc, None))  # (1, c)
     furthest = ref.memo(largest_of, ref.xc, None)  # (1, c)
     steps = math.ceil(math.log2(n)) if n > 1 else 0
-    chain = around + np.minimum((1 + steps) * around, furthest)
-    pivot = np.abs(x - x[:1])  # (n, c)
-    to_pivot = _checked(mean_rows(pivot), n, p.largest)
-    two_pass = order * size + (2 * p.sum_u + store) * center  # (40)
-    shifted = (p.u + order + 2 * p.sum_u) * to_pivot + p.u * center
-    merged = (order + p.sum_u) * size + 4 * p.u * chain + store * center
-    mean = np.maximum(np.maximum(two_pass, shifted), merged) + (n + 2) * p.eta  # (41)
+    w = around + np.minimum((1 + steps) * around, furthest)  # (41)
+    d = np.abs(x - x[:1])  # (n, c)
+    mean_d = _checked(mean_rows(d), n, p.largest)
+    two_pass = s * size + (2 * p.sum_u + store) * center  # (40)
+    shifted = (p.u + s + 2 * p.sum_u) * mean_d + p.u * center  # (41)
+    merged = (s + p.sum_u) * size + 4 * p.u * w + store * center  # (41)
+    delta = np.maximum(np.maximum(two_pass, shifted), merged) + (n + 2) * p.eta  # (41)
     farthest = _checked((2 * furthest) ** 2, 1, p.largest)  # of two chunks
-    var = _variance_spread(n, ref.var, mean, chain, pivot, to_pivot, ref.xc[:1], p)
+    var = _variance_spread(n, ref.var, delta, w, d, mean_d, ref.xc[:1], p)
     var = np.where(np.isfinite(farthest), var, np.inf)
-    return Spread(mean, var, rstd_spread(ref.var, var, eps, p))
+    return Spread(delta, var, rstd_spread(ref.var, var, eps, p))
 
 
 def _variance_spread(
     n: int,
     var: Array,
-    mean: Array,
-    chain: Array,
-    pivot: Array,
-    to_pivot: Array,
-    pivot_off: Array,
+    delta: Array,
+    w: Array,
+    d: Array,
+    mean_d: Array,
+    off: Array,
     p: Precision,
 ) -> Array:
-    """Return the widest error of the biased variance, (1, c).  # (42)"""
-    order = p.terms(n) + 2 * p.sum_u + 3 * p.u
-    two_pass = order * (var + mean**2) + mean**2
-    merged = (order + 2 * p.u) * var + 4 * mean * chain + mean**2
-    pivot_square = _checked(mean_rows(pivot * pivot), n, p.largest)
-    shift = (p.u + p.terms(n) + 2 * p.sum_u) * to_pivot
-    shifted = order * pivot_square + (2 * np.abs(pivot_off) + shift) * shift
-    shifted = shifted + p.u * (pivot_off**2 + var)
+    """Return the widest error of the biased variance, (1, c), in the letters of (42).
+
+    Args:
+        d: |x - x_1|, (n, c), and mean_d its mean; off is the mean of x - x_1, of either sign.
+    """
+    order = p.terms(n) + 2 * p.sum_u + 3 * p.u  # s + 5 u
+    two_pass = order * (var + delta**2) + delta**2
+    merged = (order + 2 * p.u) * var + 4 * delta * w + delta**2
+    mean_square = _checked(mean_rows(d * d), n, p.largest)
+    e = (p.u + p.terms(n) + 2 * p.sum_u) * mean_d
+    shifted = order * mean_square + (2 * np.abs(off) + e) * e
+    shifted = shifted + p.u * (off**2 + var)
     return np.maximum(np.maximum(two_pass, merged), shifted) + p.u * var + (n + 2) * p.eta
 
 
 def rstd_spread(var: Array, radius: Any, eps: float, p: Precision) -> Array:
     """Return the relative error of 1 / sqrt(var + eps) for var within radius, (1, c).  # (43)"""
     inner = var + eps
-    share = (radius + p.u * inner + p.sum_u * eps) / inner
-    left = np.sqrt(np.maximum(1 - share, 0))
-    moved = np.where(left > 0, share / np.where(left > 0, left * (1 + left), 1.0), np.inf)
+    q = (radius + p.u * inner + p.sum_u * eps) / inner
+    left = np.sqrt(np.maximum(1 - q, 0))  # 1 / left - 1 is q / (left (1 + left))
+    moved = np.where(left > 0, q / np.where(left > 0, left * (1 + left), 1.0), np.inf)
     return np.asarray(moved + 4 * p.u * (1 + moved))
 
 
@@ -117,7 +121,7 @@ def output_radius(
     scale = np.abs(gamma) * ref.rstd * _stretch(x, ref, p)
     by_rstd = ref.memo(size_of, ref.xc, None) * (scale * spread.rstd)  # (n, c)
     moved = by_rstd + scale * spread.mean * (1 + spread.rstd)  # (n, c)
-    roundings = local.output(x, gamma, beta, ref, p)
+    roundings = form_roundings.output(x, gamma, beta, ref, p)
     if roundings is None:
         roundings = _run(forms.OUTPUT, ref, p, x, gamma, beta, ref.mean, ref.rstd)
     product = _checked(np.abs(gamma) * ref.memo(size_of, ref.xc, None), 1, p.largest)  # (n, c)
@@ -126,12 +130,12 @@ def output_radius(
 
 
 def _slack(n: int, p: Precision) -> float:
-    """Return the roundings of a sum of products and of what follows, relatively."""
+    """Return s + 8 u, the roundings of a sum of products and of what follows.  # (44), (45)"""
     return p.terms(n) + 8 * p.u
 
 
 def _stretch(x: Array, ref: Reference, p: Precision) -> Array:
-    """Return by how much a form's own roundings enlarge what the statistics move, (1, c)."""
+    """Return by how much a form's own roundings enlarge what moves, (1, c).  # (44), (45)"""
     largest = ref.memo(largest_of, x, None)  # (1, c)
     return np.asarray(1 + _slack(x.shape[0], p) + 4 * p.u * largest * ref.rstd)
 
@@ -144,11 +148,11 @@ def moved_linear(
     A sum that is zero in exact arithmetic leaves its roundings: hence the slack beside |mean(v)|.
     """
     flow, xhat = ref.memo(flow_of, v, ref.xhat), ref.memo(size_of, ref.xhat, None)
-    off, along = spread.mean * ref.rstd, np.abs(flow.along)  # (1, c)
-    stray = np.abs(flow.mean) + _slack(x.shape[0], p) * flow.mean_size
-    by_rstd = spread.rstd * (flow.centred + xhat * (3 * along))
-    by_mean = off * along + (xhat + off) * (off * stray)
-    growth = (1 + spread.rstd) ** 3 * _stretch(x, ref, p)
+    rho, t, q = spread.rstd, spread.mean * ref.rstd, np.abs(flow.along)  # (1, c)
+    m = np.abs(flow.mean) + _slack(x.shape[0], p) * flow.mean_size  # (1, c)
+    by_rstd = rho * (flow.centred + xhat * (3 * q))
+    by_mean = t * q + (xhat + t) * (t * m)
+    growth = (1 + rho) ** 3 * _stretch(x, ref, p)
     return np.asarray((by_rstd + by_mean) * (np.abs(gamma) * ref.rstd * growth))
 
 
@@ -158,7 +162,7 @@ def gradient_radii(
     """Return the radii of dx (n, c), dgamma and dbeta (1, c) in training.  # (45)"""
     flow = ref.memo(flow_of, dy, ref.xhat)
     moved = moved_linear(dy, x, gamma, ref, spread, p)
-    roundings = local.gradients(x, flow, gamma, ref, p)
+    roundings = form_roundings.gradients(x, flow, gamma, ref, p)
     if roundings is None:
         of_x = _run(forms.INPUT_GRADIENT, ref, p, dy, x, gamma, ref.mean, ref.rstd)
         parameters = parameter_radii(x, dy, ref, spread, p)
@@ -201,8 +205,8 @@ def eval_gradient_radius(
     dy: Array, ref: Reference, gamma: Array, spread: Spread, p: Precision
 ) -> Array:
     """Return the radius of dx = gamma * rstd * dy in inference, (n, c).  # (17)"""
-    local = (Ball(dy, None, p) * (Ball(gamma, None, p) * Ball(ref.rstd, None, p))).radius
-    return np.asarray(p.stored(ref.dx, np.abs(ref.dx) * spread.rstd + local))
+    roundings = (Ball(dy, None, p) * (Ball(gamma, None, p) * Ball(ref.rstd, None, p))).radius
+    return np.asarray(p.stored(ref.dx, np.abs(ref.dx) * spread.rstd + roundings))
 
 
 def running_radius(

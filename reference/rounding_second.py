@@ -23,8 +23,8 @@ def _balls(p: Precision, *values: Any) -> list[Ball]:
 
 def _moved_xhat(weight: Array, ref: Reference, spread: Spread) -> Array:
     """Return how far the statistics move xhat * weight, (n, c).  # (44)"""
-    off = spread.mean * ref.rstd
-    return np.asarray(np.abs(weight) * (np.abs(ref.xhat) * spread.rstd + off * (1 + spread.rstd)))
+    t = spread.mean * ref.rstd
+    return np.asarray(np.abs(weight) * (np.abs(ref.xhat) * spread.rstd + t * (1 + spread.rstd)))
 
 
 def tangent_radius(
@@ -40,10 +40,10 @@ def tangent_radius(
     moved = moved_linear(tx, x, gamma, ref, spread, p) + _moved_xhat(tgamma, ref, spread)
     tx_, x_, gamma_, mean, rstd = _balls(p, tx, x, gamma, ref.mean, ref.rstd)
     rest = (x_ - mean) * rstd * Ball(tgamma, None, p) + Ball(tbeta, None, p)
-    local = np.maximum.reduce(
+    roundings = np.maximum.reduce(
         [(form(tx_, x_, gamma_, mean, rstd) + rest).radius for form in forms.INPUT_GRADIENT]
     )
-    return np.asarray(moved + local)
+    return np.asarray(moved + roundings)
 
 
 def second_radii(
@@ -75,22 +75,24 @@ def second_radii(
 def _moved_by_x(
     dy: Array, ddx: Array, gamma: Array, ref: Reference, spread: Spread, precision: Precision
 ) -> Array:
-    """Return how far the statistics move (24): it is of degree 3 and 5 in rstd, 1 and 3 in mean."""
+    """Return how far the statistics move (24), by its derivatives.
+
+    With its rstd^2, xhat a is of degree 3 in rstd and xhat p q of degree 5, hence 3 and 3 * 5 = 15;
+    q v and p g are of degree 3. What moves with the mean is of degree 1 and 3 in it.
+    """
     mean_v, mean_g = _mean(ddx), _mean(dy)
     v, g, xhat = ddx - mean_v, dy - mean_g, ref.xhat
     p, q, a = _mean(v * xhat), _mean(g * xhat), _mean(v * g)
-    off = spread.mean * ref.rstd
-    size = np.abs(xhat) + off
+    t = spread.mean * ref.rstd
+    size = np.abs(xhat) + t
     by_rstd = np.abs(3 * xhat * a) + np.abs(15 * xhat * p * q) + 3 * (np.abs(v * q) + np.abs(g * p))
-    slack = precision.terms(len(dy)) + 8 * precision.u
+    slack = precision.terms(len(dy)) + 8 * precision.u  # s + 8 u, as beside (45)
     along_v = np.abs(mean_v) + slack * _mean(np.abs(ddx))
     along_g = np.abs(mean_g) + slack * _mean(np.abs(dy))
     by_mean = np.abs(a - 3 * p * q) + 3 * size * (along_v * np.abs(q) + along_g * np.abs(p))
-    by_mean = (
-        by_mean + along_g * np.abs(v) + along_v * np.abs(g) + 3 * size * off * along_v * along_g
-    )
+    by_mean = by_mean + along_g * np.abs(v) + along_v * np.abs(g) + 3 * size * t * along_v * along_g
     growth = (1 + spread.rstd) ** 5 * (1 + slack)
-    moved = growth * (spread.rstd * by_rstd + off * by_mean)
+    moved = growth * (spread.rstd * by_rstd + t * by_mean)
     return np.asarray(np.abs(gamma) * ref.rstd**2 * moved)
 
 
@@ -131,7 +133,7 @@ def merged_radii(
     mean = (share * means).sum(axis=0, keepdims=True)
     off = means - mean
     var = (share * (variances + off * off)).sum(axis=0, keepdims=True)
-    order = p.terms(k) + 6 * p.u
+    order = p.terms(k) + 6 * p.u  # s, and at most six roundings of a shard in (25)
     size = (share * np.abs(means)).sum(axis=0, keepdims=True)
     around = (share * np.abs(off)).sum(axis=0, keepdims=True)
     # shard after shard, m + (m_i - m) n_i / n moves by differences of up to around + furthest

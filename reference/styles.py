@@ -26,7 +26,7 @@ COUNT = (  # what a layer calls the number of batches it has seen
     "num_batches_tracked", "num_batches", "n_batches", "batches", "count", "counter", "steps",
     "step", "t", "iteration", "iterations",
 )  # fmt: skip
-_HELD = ("eps", "momentum", "running_mean", "running_var")  # of a pair, or in its dict
+_SETTINGS = ("eps", "momentum", "running_mean", "running_var")  # of a pair, or in its dict
 
 
 def _first(names: tuple[str, ...], there: Any) -> str | None:
@@ -96,8 +96,8 @@ def called(instance: Any, x: Any, training: bool) -> Any:
         return instance.forward(x, **{name: training})
     if "mode" in known:
         return instance.forward(x, mode="train" if training else "test")
-    if len(known) == 1 and (kept := _first(TRAINING, instance)):
-        setattr(instance, kept, training)
+    if len(known) == 1 and (flag := _first(TRAINING, instance)):
+        setattr(instance, flag, training)
         return instance.forward(x)
     return instance.forward(x, training)
 
@@ -114,8 +114,8 @@ def _gradient(instance: Any, key: str) -> Any:
     for word in PARAMETERS[key]:
         if name := _first((f"d{word}", f"grad_{word}", f"{word}_grad"), instance):
             return _copy(getattr(instance, name))
-    for held in ("grads", "gradients", "grad"):
-        found = getattr(instance, held, None)
+    for word in ("grads", "gradients", "grad"):
+        found = getattr(instance, word, None)
         if isinstance(found, Mapping) and (name := _first((f"d{key}", *PARAMETERS[key]), found)):
             return _copy(found[name])
     return None
@@ -165,20 +165,20 @@ def takes_cache(backward: Any) -> bool:
 def by_dict(forward: Callable[..., Any]) -> bool:
     """Return whether a forward takes a dict, of mode, eps, momentum and running statistics."""
     names = list(inspect.signature(forward).parameters)
-    return len(names) > 3 and names[3] not in _HELD
+    return len(names) > 3 and names[3] not in _SETTINGS
 
 
 def passed(
-    forward: Callable[..., Any], x: Any, gamma: Any, beta: Any, mode: str, held: Mapping[str, Any]
+    forward: Callable[..., Any], x: Any, gamma: Any, beta: Any, mode: str, given: Mapping[str, Any]
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return y, the cache, and the dict as the forward left it.
 
     Args:
         mode: "train" or "test", in the dict alone.
-        held: eps, momentum, running_mean, running_var; without a dict those that it has parameters
+        given: eps, momentum, running_mean, running_var; without a dict those that it has parameters
             for are passed by name.
     """
-    state = {key: _copy(value) for key, value in held.items()}
+    state = {key: _copy(value) for key, value in given.items()}
     if by_dict(forward):
         state = {"mode": mode, **state}
         y, cache, *_ = forward(x, gamma, beta, state)

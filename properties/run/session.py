@@ -17,8 +17,8 @@ from ..model.contract import Target
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
 from . import expectations
-from .audited import asked
 from .diagnosis import Cause, causes, explains
+from .exact_audit import asked
 from .expectations import Expectation
 
 

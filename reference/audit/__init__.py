@@ -16,7 +16,7 @@ from .code import from_file
 from .counterexample import smallest
 from .diagnose import diagnose
 from .formula import CannotRun, Formula, from_text
-from .judge import SIZES, Finding, Mismatch, Verdict, judge
+from .judge import SIZES, Finding, Verdict, judge
 from .judge_float64 import judge_float64
 from .language import NotAFormula
 from .trials import Question
@@ -72,8 +72,9 @@ def audit(
     results = [_result(formula, question, seed, finding, explain) for finding in findings]
     notes = (*formula.notes, *((_COMPARED,) if verdict.log.compared else ()))
     return Answer(
-        formula.label, question.mode, True, seed, tuple(results), verdict.sizes,
-        _zero_terms(verdict), formula.typed_eps, notes, _LIMITS,
+        formula.label, question.mode, True, seed, tuple(results), sizes=verdict.sizes,
+        zero_terms=_zero_terms(verdict), typed_eps=formula.typed_eps, notes=notes,
+        not_covered=_LIMITS,
     )  # fmt: skip
 
 
@@ -85,23 +86,17 @@ def status(answer: Answer) -> int:
 def _result(
     formula: Formula, question: Question, seed: int, finding: Finding, explain: bool
 ) -> Result:
-    quantity = finding.quantity
-    if finding.mismatch is None and finding.undecided:
+    quantity, wrong = finding.quantity, finding.mismatch
+    if wrong is None and finding.undecided:
         return Result(quantity, "unknown", message=finding.undecided)
-    if finding.mismatch is None:
+    if wrong is None:
         return Result(quantity, "equal", finding.degree, finding.log2_probability)
     if not explain:
-        return Result(quantity, "not equal", message=finding.mismatch.message)
-    return _explained(formula, question, seed, quantity, finding.mismatch)
-
-
-def _explained(
-    formula: Formula, question: Question, seed: int, quantity: str, mismatch: Mismatch
-) -> Result:
-    diagnosis, line = diagnose(formula, quantity, question, seed, mismatch.trial.shape)
+        return Result(quantity, "not equal", message=wrong.message)
+    diagnosis, line = diagnose(formula, quantity, question, seed, wrong.trial.shape)
     return Result(
-        quantity, "not equal", message=mismatch.message, corrected=line,
-        diagnosis=tuple(d for d in diagnosis if d.words != mismatch.message),
+        quantity, "not equal", message=wrong.message, corrected=line,
+        diagnosis=tuple(d for d in diagnosis if d.words != wrong.message),
         wrong_line=first_wrong_line(formula, quantity, question, seed),
         counterexample=smallest(formula, quantity, question),
     )  # fmt: skip
@@ -109,9 +104,11 @@ def _explained(
 
 def _zero_terms(verdict: Verdict) -> tuple[str, ...]:
     zero = [text for text, always in verdict.log.sums.items() if always]
-    first_power = [bool(_DEVIATIONS.search(text)) and "**" not in text for text in zero]
-    pairs = zip(zero, first_power, strict=True)
-    return tuple(f"{text} {ZERO_TERM if linear else ZERO_SUM}" for text, linear in pairs)
+    linear = [bool(_DEVIATIONS.search(text)) and "**" not in text for text in zero]
+    return tuple(
+        f"{text} {ZERO_TERM if is_linear else ZERO_SUM}"
+        for text, is_linear in zip(zero, linear, strict=True)
+    )
 
 
 def _built_in(formula: Formula) -> float | None:
@@ -146,4 +143,6 @@ def _in_float64(
     )  # fmt: skip
     notes = (*formula.notes, f"audited in float64 because {_short(why)}")
     missing = ("inputs other than those tried: float64 gives evidence, not proof",)
-    return Answer(formula.label, question.mode, False, seed, results, (), (), (), notes, missing)
+    return Answer(
+        formula.label, question.mode, False, seed, results, notes=notes, not_covered=missing
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,9 @@ from typing import Any
 from ..styles import pair_of, takes_cache
 from .formula import Formula, Values
 from .language import NotAFormula
-from .layers import arguments, contract, layer_class, pair
-from .module import Module, load
+from .layers import Module, arguments, contract, layer_class, pair
 from .names import ALIASES, QUANTITIES
+from .rewrite import Source, execute, rewrite
 
 KNOW_EPS = {"eps", "std", "rstd", "xhat"}  # a parameter that carries eps into the function
 _REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -147,3 +149,45 @@ def _named(result: Any, returns: tuple[str, ...], name: str, mode: str) -> Mappi
         what = unknown[0] if unknown else "nothing"
         raise NotAFormula(f"name={name!r}: returned {what}, expected among {known} in mode {mode}")
     return dict(result)
+
+
+def load(path: Path) -> Module:
+    """Read and run a file.
+
+    Raises:
+        NotAFormula: it does not exist, is not Python, or raises on import.
+    """
+    if not path.is_file():
+        raise NotAFormula(f"file={str(path)!r}: no such file; expected FILE.py:FUNCTION")
+    try:
+        text = path.read_text(encoding="utf-8")
+        compile(text, str(path), "exec")
+    except (SyntaxError, ValueError) as error:
+        reason = getattr(error, "msg", None) or str(error)
+        raise NotAFormula(f"file={str(path)!r}: not Python source ({reason})") from None
+    plain = _import(path)
+    known = plain.get("CONVENTIONS")
+    eps = known.get("eps") if isinstance(known, Mapping) else None
+    source: Source | None = rewrite(text, str(path), eps)
+    try:
+        if source is not None:
+            execute(source, 1)
+    except Exception:  # what runs plainly and fails over exact numbers is audited in float64
+        source = None
+    return Module(path, source, plain)
+
+
+def _import(path: Path) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(f"bncheck_audited_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise NotAFormula(f"file={str(path)!r}: expected a name that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise NotAFormula(f"file={str(path)!r}: does not import ({reason})") from None
+    finally:
+        sys.path.remove(str(path.parent))
+    return vars(module)

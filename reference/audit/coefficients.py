@@ -12,12 +12,12 @@ import numpy as np
 
 from .. import exact
 from .arithmetic import NEAR
-from .factors import Sample, recognise
+from .factors import Sample, recognise, value_in
 from .formula import Formula, as_quantity, run_at
 from .names import ROWS
 from .numbers import about, rational
 from .terms import parsed
-from .trials import Question, Trial, as_numbers, trial_at
+from .trials import Question, Trial, trial_at
 
 SIZES = (5, 6, 7, 8)
 
@@ -27,7 +27,7 @@ class Values:
     """The formula's values at one n, in trials with one x and several dy."""
 
     n: int
-    trials: list[tuple[Trial, Trial]]
+    trials: list[Trial]
     values: list[Any]
     is_exact: bool
 
@@ -41,19 +41,20 @@ def values_at(
         WrongShape, CannotRun, ArithmeticError: it has no value of the quantity's shape there.
     """
     count = 4 if quantity in ROWS else terms + 4
-    trials = fresh(trial_at(seed, question, n, 1, 0)[0], count, seed)
-    outputs = [run_at(formula, each.given)[quantity] for _, each in trials]
+    first = trial_at(seed, question, n, 1, 0)
+    trials = [first, *(vary(first, seed + i) for i in range(1, count))]
+    outputs = [run_at(formula, trial.as_numbers)[quantity] for trial in trials]
     values = [as_quantity(formula, quantity, value, n, 1) for value in outputs]
     cells = [rational(cell) for value in values for cell in value.flat]
     return Values(n, trials, values, all(is_exact for _, is_exact in cells))
 
 
 def fit(at: Values, texts: Sequence[str], quantity: str) -> list[Fraction] | None:
-    """Solve for the coefficients of these terms at one n, over all points."""
+    """Solve for the coefficients of these terms at one n, over all trials."""
     matrix: list[list[Fraction]] = []
     right: list[Fraction] = []
-    for (_, over_numbers), value in zip(at.trials, at.values, strict=True):
-        of_terms = columns(texts, over_numbers, quantity in ROWS)
+    for trial, value in zip(at.trials, at.values, strict=True):
+        of_terms = columns(texts, trial, quantity in ROWS)
         matrix += [list(row) for row in zip(*of_terms, strict=True)]
         right += [rational(cell)[0] for cell in value.flat]
     return solve(matrix, right, at.is_exact)
@@ -78,13 +79,10 @@ def factors_of(
 
 
 def _sample(at: Values, coefficient: Fraction, right: str) -> Sample:
-    over_numbers = at.trials[0][1]
-    expected = Fraction(0)
-    if right != "0":
-        cell = np.ravel(np.asarray(parsed(right).run(over_numbers.given), dtype=object))[0]
-        expected = rational(cell)[0]
-    return Sample(at.n, coefficient / expected if expected else coefficient, at.is_exact,
-                  over_numbers)  # fmt: skip
+    trial = at.trials[0]
+    if right != "0" and (expected := value_in(trial, right)):
+        coefficient /= expected
+    return Sample(at.n, coefficient, at.is_exact, trial)
 
 
 def _by_size(samples: Sequence[Sample]) -> str:
@@ -108,11 +106,10 @@ def vary(trial: Trial, seed: int) -> Trial:
     return replace(trial, batch=replace(batch, dy=dy), extras=extras)
 
 
-def columns(texts: Sequence[str], over_numbers: Trial, rows: bool) -> list[list[Fraction]]:
+def columns(texts: Sequence[str], trial: Trial, rows: bool) -> list[list[Fraction]]:
     """Evaluate terms at a trial: one column each, one entry per cell."""
-    shape = over_numbers.shape if rows else (1, 1)
-    given = over_numbers.given
-    values = [np.asarray(parsed(text).run(given), dtype=object) for text in texts]
+    shape = trial.shape if rows else (1, 1)
+    values = [np.asarray(parsed(text).run(trial.as_numbers), dtype=object) for text in texts]
     return [[rational(cell)[0] for cell in np.broadcast_to(value, shape).flat] for value in values]
 
 
@@ -153,9 +150,3 @@ def _fulfilled(
     terms = [a * b for a, b in zip(row, found, strict=True)]
     off = abs(sum(terms) - value)
     return off == 0 if is_exact else off <= NEAR * max(map(abs, [*terms, value]))
-
-
-def fresh(trial: Trial, count: int, seed: int) -> list[tuple[Trial, Trial]]:
-    """Return the trial and variations of it, each also over Numbers."""
-    trials = [trial, *(vary(trial, seed + i) for i in range(1, count))]
-    return [(each, as_numbers(each)) for each in trials]

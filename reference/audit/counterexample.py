@@ -17,7 +17,7 @@ from .arithmetic import Interval
 from .formula import CannotRun, Formula, WrongShape, run_at
 from .judge import compare
 from .numbers import about, value_of
-from .trials import Question, Trial, as_numbers
+from .trials import Question, Trial
 
 LARGEST = 3
 TRIES = 1500
@@ -32,7 +32,6 @@ class Counterexample:
     n: int
     wanted: list[Fraction]
     got: list[str]
-    index: int  # the first place where they differ
 
     def lines(self, quantity: str) -> list[str]:
         """Return it as lines of text."""
@@ -52,9 +51,8 @@ def _shown(values: list[Fraction]) -> str:
 def smallest(formula: Formula, quantity: str, question: Question) -> Counterexample | None:
     """Return the first wrong trial in order of size, None where none of those tried is wrong."""
     for trial in itertools.islice(_trials(question), TRIES):
-        over_numbers = as_numbers(trial)
         try:
-            value = run_at(formula, over_numbers.given)[quantity]
+            value = run_at(formula, trial.as_numbers)[quantity]
             outcome, array = compare(formula, quantity, value, trial)
         except (ArithmeticError, CannotRun, WrongShape, KeyError):
             continue
@@ -64,7 +62,7 @@ def smallest(formula: Formula, quantity: str, question: Question) -> Counterexam
 
 
 def _trials(question: Question) -> Iterator[Trial]:
-    """Points by size: n, whether mean and var are integers, the sum of |x| + |dy|, gamma."""
+    """Trials by size: n, whether mean and var are integers, the sum of |x| + |dy|, gamma."""
     for n in (2, 3, 4):
         pairs = sorted(itertools.product(_vectors(n), _vectors(n, first=None)), key=_size)
         useful = [pair for pair in pairs if any(pair[0]) and any(pair[1])][: TRIES // 6]
@@ -132,9 +130,8 @@ def _described(trial: Trial, quantity: str, array: Any) -> Counterexample:
     names = ["x", "dy", "gamma", "beta", "eps", "mean", "var", "std", *_USED.get(quantity, ())]
     inputs = {name: _flat(trial.given[name]) for name in names}
     wanted = _flat(trial.truth(quantity))
-    values = [value_of(cell) for cell in np.ravel(array)]
-    index = next(i for i, (got, want) in enumerate(zip(values, wanted, strict=True)) if got != want)
-    return Counterexample(inputs, trial.shape[0], wanted, [_text(v) for v in values], index)
+    got = [_text(value_of(cell)) for cell in np.ravel(array)]
+    return Counterexample(inputs, trial.shape[0], wanted, got)
 
 
 def _flat(value: Any) -> list[Fraction]:

@@ -26,7 +26,7 @@ def guard(formula: Formula, question: Question, seed: int) -> None:
     """
     if formula.text is None:
         return
-    trial, _ = degrees_at(seed, question, 2, 1, False)
+    trial = degrees_at(seed, question, 2, 1, False)
     try:
         outputs = run_at(formula, trial.given)
     except ArithmeticError:  # of constants alone: the first trial will tell
@@ -49,15 +49,12 @@ def degrees_of(formula: Formula, question: Question, seed: int, n: int, c: int) 
     """
     for values in (False, True):
         record_into(Events())  # what happens here is no part of the audit's record
-        trial, truths = degrees_at(seed, question, n, c, values)
+        trial = degrees_at(seed, question, n, c, values)
         try:
             outputs = run_at(formula, trial.given)
         except (CannotRun, ArithmeticError):
             continue
-        for quantity in outputs:
-            if quantity not in truths:
-                truths[quantity] = _largest(trial.truth(quantity))
-        return {name: _largest(value) + truths[name] for name, value in outputs.items()}
+        return {name: _largest(v) + _largest(trial.truth(name)) for name, v in outputs.items()}
     return {}
 
 
@@ -71,10 +68,8 @@ def _largest(value: Any) -> int:
 
 
 @lru_cache(maxsize=512)
-def degrees_at(
-    seed: int, question: Question, n: int, c: int, values: bool
-) -> tuple[Trial, dict[str, int]]:
-    return trial_of_degrees(trial_at(seed, question, n, c, 0)[0], values=values), {}
+def degrees_at(seed: int, question: Question, n: int, c: int, values: bool) -> Trial:
+    return trial_of_degrees(trial_at(seed, question, n, c, 0), values=values)
 
 
 def trial_of_degrees(trial: Trial, *, values: bool) -> Trial:

@@ -69,7 +69,7 @@ def _any_differs(quantity: str, tries: Sequence[Values]) -> bool:
     return any(
         _differs(got, wanted, at.is_exact)
         for at in tries
-        for (trial, _), value in zip(at.trials, at.values, strict=True)
+        for trial, value in zip(at.trials, at.values, strict=True)
         for got, wanted in zip(value.flat, trial.truth(quantity).flat, strict=True)
     )
 
@@ -101,7 +101,7 @@ def _single_rows(quantity: str, span: Span, tries: Sequence[Values]) -> list[Dia
     for at in tries:
         rows = {
             i
-            for (trial, _), value in zip(at.trials, at.values, strict=True)
+            for trial, value in zip(at.trials, at.values, strict=True)
             for i in range(at.n)
             if _differs(value[i, 0], trial.truth(quantity)[i, 0], at.is_exact)
         }
@@ -118,9 +118,9 @@ def _single_rows(quantity: str, span: Span, tries: Sequence[Values]) -> list[Dia
 def _row_factor(quantity: str, tries: Sequence[Values], rows: Sequence[int]) -> str:
     samples = []
     for at, row in zip(tries, rows, strict=True):
-        trial, over_numbers = at.trials[0]
+        trial = at.trials[0]
         value = rational(at.values[0][row, 0])[0] / trial.truth(quantity)[row, 0]
-        samples.append(Sample(at.n, value, at.is_exact, over_numbers))
+        samples.append(Sample(at.n, value, at.is_exact, trial))
     return recognise(samples) or "?"
 
 

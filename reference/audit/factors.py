@@ -15,21 +15,13 @@ from .terms import parsed
 from .trials import Trial
 
 LARGEST = 10**4
-
-
 SIMPLE = ("std", "gamma", "var", "eps", "mean", "momentum", "(1 - momentum)")
-
-
 _LIMITS = (4, 2, 1, 1, 1, 1, 1)
-
-
 COMPOSITES = (
     "sqrt(var)", "(sqrt(var) + eps)", "(std + eps)", "sqrt(var - eps)", "sqrt(var + eps**2)",
     "sqrt(var*n/(n - 1) + eps)", "sqrt(var*n/(n - 1))", "sqrt(n*var + eps)", "sqrt(std)",
     "(var + eps**2)", "sqrt(var/n + eps)",
 )  # fmt: skip
-
-
 OF_N: dict[str, Callable[[int], Fraction]] = {
     "": lambda n: Fraction(1),
     "n": lambda n: Fraction(n),
@@ -63,12 +55,14 @@ class Sample:
     n: int
     value: Fraction
     is_exact: bool
-    over_numbers: Trial
+    trial: Trial
 
-    def atom(self, text: str) -> Fraction:
-        value = self.over_numbers.given.get(text)
-        result = parsed(text).run(self.over_numbers.given) if value is None else value
-        return rational(np.ravel(np.asarray(result, dtype=object))[0])[0]
+
+def value_in(trial: Trial, text: str) -> Fraction:
+    """Return what a name or a formula of channel values is in a trial, in its first channel."""
+    names = trial.as_numbers
+    value = names[text] if text in names else parsed(text).run(names)
+    return rational(np.ravel(np.asarray(value, dtype=object))[0])[0]
 
 
 def recognise(samples: Sequence[Sample]) -> str | None:
@@ -92,14 +86,14 @@ Composite = tuple[str, int] | None
 
 def _candidates(sample: Sample) -> Iterator[tuple[Composite, tuple[int, ...]]]:
     """Monomials under which the first sample is a small rational, the simplest first."""
-    atoms = [sample.atom(name) for name in SIMPLE]
+    atoms = [value_in(sample.trial, name) for name in SIMPLE]
     for powers in EXPONENTS:
         monomial = _monomial(atoms, powers)
         if monomial and _small(sample.value / monomial, sample.is_exact) is not None:
             yield None, powers
     for name in COMPOSITES:
         try:
-            base = sample.atom(name)
+            base = value_in(sample.trial, name)
         except ArithmeticError:
             continue
         for power, powers in itertools.product((-1, 1, -2, 2, -3, 3), EXPONENTS[:120]):
@@ -123,8 +117,8 @@ def _quickly_small(ratio: Fraction) -> bool:
 
 
 def _over(sample: Sample, composite: Composite, powers: tuple[int, ...]) -> Fraction:
-    atoms = [sample.atom(name) for name in SIMPLE]
-    base = sample.atom(composite[0]) ** composite[1] if composite else Fraction(1)
+    atoms = [value_in(sample.trial, name) for name in SIMPLE]
+    base = value_in(sample.trial, composite[0]) ** composite[1] if composite else Fraction(1)
     return sample.value / (base * _monomial(atoms, powers))
 
 

@@ -123,36 +123,35 @@ def judge(
 
 def _try_size(verdict: Verdict, n: int, c: int) -> None:
     for index in range(POINTS):
-        trial, over_numbers = trial_at(verdict.seed, verdict.question, n, c, index)
-        _try(verdict, trial, over_numbers)
+        _try(verdict, trial_at(verdict.seed, verdict.question, n, c, index))
         if verdict.is_settled:
             return
     open_ones = [f for f in verdict.findings.values() if not f.mismatch]
     _bound(verdict, open_ones, n, c)
 
 
-def _try(verdict: Verdict, trial: Trial, over_numbers: Trial) -> None:
+def _try(verdict: Verdict, trial: Trial) -> None:
     try:
-        outputs = run_at(verdict.formula, over_numbers.given)
+        outputs = run_at(verdict.formula, trial.as_numbers)
     except ArithmeticError as error:
         negative = isinstance(error, NegativeRoot)
         what = "it takes the root of a negative number" if negative else "it divides by zero"
         return _all_wrong(verdict, trial, what)
     except CannotRun:
-        reason = raises_on_floats(verdict.formula, over_numbers.given) if verdict.findings else ""
+        reason = raises_on_floats(verdict.formula, trial.as_numbers) if verdict.findings else ""
         if not reason:
             raise
         return _all_wrong(verdict, trial, reason)
-    _note_roots(verdict.log, over_numbers)
+    _note_roots(verdict.log, trial)
     for quantity, value in outputs.items():
         finding = verdict.findings.setdefault(quantity, Finding(quantity))
         if finding.mismatch is None:
             _note(verdict, finding, value, trial)
 
 
-def _note_roots(log: Events, over_numbers: Trial) -> None:
+def _note_roots(log: Events, trial: Trial) -> None:
     """A root of a square other than var + eps is a branch: sqrt(dy**2) is |dy|."""
-    given = over_numbers.given
+    given = trial.as_numbers
     known = {(cell + given["eps"]).value for cell in np.ravel(given["var"])}
     if any(square > SMALL for square in log.roots - known):
         log.compared = True

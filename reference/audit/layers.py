@@ -1,17 +1,45 @@
-"""Implementations under audit: the functions of the contract, or a layer class."""
+"""Whole layers under audit: the functions of the contract, a layer class, a pair with a cache."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import styles
-from .formula import Formula, Values
+from .formula import Formula, Run, Values
 from .language import NotAFormula
-from .module import Module
 from .names import ROWS
+from .rewrite import Source, execute
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file under audit: rewritten (None where that failed) and as it is."""
+
+    path: Path
+    source: Source | None
+    plain: Mapping[str, Any]
+
+    @property
+    def typed_eps(self) -> tuple[str, ...]:
+        """The literals that were read as eps."""
+        return self.source.typed_eps if self.source else ()
+
+    def both(
+        self, run: Callable[[Mapping[str, Any], Values], Mapping[str, Any]]
+    ) -> tuple[Run | None, Run]:
+        """Return run over the names made exact (None where there are none) and over the plain."""
+        source = self.source
+
+        def exact(given: Values) -> Mapping[str, Any]:
+            assert source is not None
+            return run(execute(source, given["eps"]), given)
+
+        return (exact if source else None), (lambda given: run(self.plain, given))
 
 
 def contract(module: Module) -> list[Formula]:

@@ -22,8 +22,6 @@ from .arithmetic import Degree, Interval, NegativeRoot, TurnedFloat, integer_roo
 PLAIN_BITS = 20  # a float of at most so many bits (0.5, 3.0) is what its author meant
 LARGEST_EXPONENT = 64
 LARGEST_ROOT = 8
-
-
 Value = Fraction | Interval | Degree
 
 

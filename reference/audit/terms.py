@@ -19,7 +19,6 @@ class Term:
     name: str
     text: str
     right: str = "1"
-    strangers: tuple[str, ...] = ()  # what may stand in its place, times `scale`
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,6 @@ class Span:
     terms: tuple[Term, ...]
     strangers: tuple[str, ...] = ()
     scale: str = "1"  # every stranger is multiplied by this
-
-
-def _term(name: str, text: str, right: str = "1") -> Term:
-    return Term(name, text, right)
 
 
 _DX_STRANGERS = (
@@ -47,9 +42,9 @@ _DX_STRANGERS = (
 def _three(v: str) -> tuple[Term, ...]:
     """The three paths of (15), for dy, tx or ddx."""
     return (
-        _term(v, f"gamma*rstd*{v}"),
-        _term(f"mean({v})", f"gamma*rstd*mean({v})", "-1"),
-        _term(f"xhat*mean({v}*xhat)", f"gamma*rstd*xhat*mean({v}*xhat)", "-1"),
+        Term(v, f"gamma*rstd*{v}"),
+        Term(f"mean({v})", f"gamma*rstd*mean({v})", "-1"),
+        Term(f"xhat*mean({v}*xhat)", f"gamma*rstd*xhat*mean({v}*xhat)", "-1"),
     )
 
 
@@ -63,16 +58,16 @@ def _line(v: str) -> str:
 
 _GX = "gamma*rstd**2"
 _SECOND = (
-    _term("xhat*mean(ddx*dy)", f"{_GX}*xhat*mean(ddx*dy)", "-1"),
-    _term("xhat*mean(ddx)*mean(dy)", f"{_GX}*xhat*mean(ddx)*mean(dy)"),
-    _term("xhat*p*q", f"{_GX}*xhat*mean(ddx*xhat)*mean(dy*xhat)", "3"),
-    _term("q*ddx", f"{_GX}*mean(dy*xhat)*ddx", "-1"),
-    _term("q*mean(ddx)", f"{_GX}*mean(dy*xhat)*mean(ddx)"),
-    _term("p*dy", f"{_GX}*mean(ddx*xhat)*dy", "-1"),
-    _term("p*mean(dy)", f"{_GX}*mean(ddx*xhat)*mean(dy)"),
-    _term("ddgamma*dy", "ddgamma*rstd*dy"),
-    _term("ddgamma*mean(dy)", "ddgamma*rstd*mean(dy)", "-1"),
-    _term("ddgamma*xhat*q", "ddgamma*rstd*xhat*mean(dy*xhat)", "-1"),
+    Term("xhat*mean(ddx*dy)", f"{_GX}*xhat*mean(ddx*dy)", "-1"),
+    Term("xhat*mean(ddx)*mean(dy)", f"{_GX}*xhat*mean(ddx)*mean(dy)"),
+    Term("xhat*p*q", f"{_GX}*xhat*mean(ddx*xhat)*mean(dy*xhat)", "3"),
+    Term("q*ddx", f"{_GX}*mean(dy*xhat)*ddx", "-1"),
+    Term("q*mean(ddx)", f"{_GX}*mean(dy*xhat)*mean(ddx)"),
+    Term("p*dy", f"{_GX}*mean(ddx*xhat)*dy", "-1"),
+    Term("p*mean(dy)", f"{_GX}*mean(ddx*xhat)*mean(dy)"),
+    Term("ddgamma*dy", "ddgamma*rstd*dy"),
+    Term("ddgamma*mean(dy)", "ddgamma*rstd*mean(dy)", "-1"),
+    Term("ddgamma*xhat*q", "ddgamma*rstd*xhat*mean(dy*xhat)", "-1"),
 )
 _SECOND_LINE = (
     "p = mean(ddx*xhat); q = mean(dy*xhat); a = mean(ddx*dy) - mean(ddx)*mean(dy); "
@@ -87,7 +82,7 @@ _SUM_STRANGERS = (
 
 def _one(name: str, text: str, right: str, line: str) -> Span:
     strangers = tuple(s for s in _SUM_STRANGERS if s != name)
-    return Span(line, (_term(name, text, right),), strangers)
+    return Span(line, (Term(name, text, right),), strangers)
 
 
 def _affine(v: str, tail: tuple[Term, ...], line: str) -> Span:
@@ -96,7 +91,7 @@ def _affine(v: str, tail: tuple[Term, ...], line: str) -> Span:
 
 def _running(quantity: str, old: str, new: str, keep: str, right_new: str) -> Span:
     renewed = "(1 - momentum)" if keep == "momentum" else "momentum"
-    terms = (_term(old, f"{keep}*{old}"), _term(new, f"{renewed}*{new}", right_new))
+    terms = (Term(old, f"{keep}*{old}"), Term(new, f"{renewed}*{new}", right_new))
     line = f"{quantity} = {keep}*{old} + {renewed}*{new}"
     if right_new != "1":
         line += f"*{right_new}"
@@ -107,36 +102,36 @@ TRAIN = {
     "dx": Span(_line("dy"), _three("dy"), _DX_STRANGERS, "gamma*rstd"),
     "dgamma": _one("sum(dy*xhat)", "sum(dy*xhat)", "1", "sum(dy*xhat)"),
     "dbeta": _one("sum(dy)", "sum(dy)", "1", "sum(dy)"),
-    "dxhat": Span("gamma*dy", (_term("dy", "gamma*dy"),), ("dy*xhat", "dy*x", "mean(dy)")),
+    "dxhat": Span("gamma*dy", (Term("dy", "gamma*dy"),), ("dy*xhat", "dy*x", "mean(dy)")),
     "dstd": _one("sum(dy*xc)", "gamma*sum(dy*xc)*rstd**2", "-1", "-sum(gamma*dy*xc)/std**2"),
     "dvar": _one("sum(dy*xc)", "gamma*sum(dy*xc)*rstd**3", "-1/2",
                  "-sum(gamma*dy*xc)/(2*std**3)"),
     "dmean": _one("sum(dy)", "gamma*rstd*sum(dy)", "-1", "-gamma*rstd*sum(dy)"),
     "dxc": Span("gamma*rstd*(dy - xhat*mean(dy*xhat))", (_three("dy")[0], _three("dy")[2]),
                 _DX_STRANGERS, "gamma*rstd"),
-    "mean": Span("sum(x)/n", (_term("mean(x)", "mean"),), ("var", "std")),
-    "var": Span("sum((x - mean)**2)/n", (_term("mean(xc**2)", "var"),), ("mean**2", "eps", "std")),
-    "std": Span("sqrt(var + eps)", (_term("std", "std"),), ("var", "eps", "mean")),
-    "rstd": Span("1/sqrt(var + eps)", (_term("rstd", "rstd"),), ("var", "eps", "mean")),
-    "xc": Span("x - mean", (_term("x", "x"), _term("mean", "mean*xhat**0", "-1")), ("dy",)),
-    "xhat": Span("(x - mean)/std", (_term("xhat", "xhat"),), ("xhat**0", "x**2")),
-    "y": Span("gamma*xhat + beta", (_term("gamma*xhat", "gamma*xhat"),
-                                    _term("beta", "beta*xhat**0")), ("x**2", "dy")),
-    "ty": _affine("tx", (_term("tgamma", "tgamma*xhat"), _term("tbeta", "tbeta*xhat**0")),
+    "mean": Span("sum(x)/n", (Term("mean(x)", "mean"),), ("var", "std")),
+    "var": Span("sum((x - mean)**2)/n", (Term("mean(xc**2)", "var"),), ("mean**2", "eps", "std")),
+    "std": Span("sqrt(var + eps)", (Term("std", "std"),), ("var", "eps", "mean")),
+    "rstd": Span("1/sqrt(var + eps)", (Term("rstd", "rstd"),), ("var", "eps", "mean")),
+    "xc": Span("x - mean", (Term("x", "x"), Term("mean", "mean*xhat**0", "-1")), ("dy",)),
+    "xhat": Span("(x - mean)/std", (Term("xhat", "xhat"),), ("xhat**0", "x**2")),
+    "y": Span("gamma*xhat + beta", (Term("gamma*xhat", "gamma*xhat"),
+                                    Term("beta", "beta*xhat**0")), ("x**2", "dy")),
+    "ty": _affine("tx", (Term("tgamma", "tgamma*xhat"), Term("tbeta", "tbeta*xhat**0")),
                   f"{_line('tx')} + tgamma*xhat + tbeta"),
-    "grad_dy": _affine("ddx", (_term("ddgamma", "ddgamma*xhat"), _term("ddbeta", "ddbeta*xhat**0")),
+    "grad_dy": _affine("ddx", (Term("ddgamma", "ddgamma*xhat"), Term("ddbeta", "ddbeta*xhat**0")),
                        f"{_line('ddx')} + ddgamma*xhat + ddbeta"),
     "grad_gamma": Span(
         "n*rstd*(mean(ddx*dy) - mean(ddx)*mean(dy) - mean(ddx*xhat)*mean(dy*xhat))",
-        (_term("mean(ddx*dy)", "n*rstd*mean(ddx*dy)"),
-         _term("mean(ddx)*mean(dy)", "n*rstd*mean(ddx)*mean(dy)", "-1"),
-         _term("p*q", "n*rstd*mean(ddx*xhat)*mean(dy*xhat)", "-1")),
+        (Term("mean(ddx*dy)", "n*rstd*mean(ddx*dy)"),
+         Term("mean(ddx)*mean(dy)", "n*rstd*mean(ddx)*mean(dy)", "-1"),
+         Term("p*q", "n*rstd*mean(ddx*xhat)*mean(dy*xhat)", "-1")),
         ("sum(ddgamma*dy)", "sum(ddgamma*dy*xhat)", "sum(ddx)", "sum(dy)")),
     "grad_x": Span(_SECOND_LINE, _SECOND, ("mean(ddx*dy)", "ddgamma*xhat", "ddx*dy*xhat")),
 }  # fmt: skip
 EVAL = {
-    "dx": Span("gamma*rstd*dy", (_term("dy", "gamma*rstd*dy"), _term("mean(dy)",
-               "gamma*rstd*mean(dy)", "0"), _term("xhat*mean(dy*xhat)",
+    "dx": Span("gamma*rstd*dy", (Term("dy", "gamma*rstd*dy"), Term("mean(dy)",
+               "gamma*rstd*mean(dy)", "0"), Term("xhat*mean(dy*xhat)",
                "gamma*rstd*xhat*mean(dy*xhat)", "0")), _DX_STRANGERS, "gamma*rstd"),
     **{name: TRAIN[name] for name in ("dgamma", "dbeta", "dxhat", "xhat", "xc", "y")},
     **{name: TRAIN[name] for name in ("std", "rstd")},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
@@ -57,6 +57,11 @@ class Trial:
         values |= {"x": batch.x, "dy": batch.dy, "gamma": batch.gamma, "beta": batch.beta}
         values |= {"rstd": 1 / values["std"], "y": nodes.y.value, "n": batch.x.shape[0]}
         return values | {"eps": batch.eps} | dict(self.extras)
+
+    @cached_property
+    def as_numbers(self) -> dict[str, Any]:
+        """Every documented name with its value as Numbers, for formulas to run on."""
+        return {name: v if name == "n" else numbers(v) for name, v in self.given.items()}
 
     @cached_property
     def _answers(self) -> dict[str, Any]:
@@ -144,18 +149,7 @@ def draw_trial(
     return Trial(question, batch, _extras(random, batch, question.mode, bits))
 
 
-def as_numbers(trial: Trial) -> Trial:
-    """Return the trial with every Fraction wrapped as a Number, for running formulas on it."""
-    extras = {name: numbers(value) for name, value in trial.extras.items()}
-    given = {name: value if name == "n" else numbers(value) for name, value in trial.given.items()}
-    new = replace(trial, extras=extras)
-    new.__dict__["given"] = given  # cached: no need to run the graph again over Numbers
-    return new
-
-
 @lru_cache(maxsize=512)
-def trial_at(seed: int, question: Question, n: int, c: int, index: int) -> tuple[Trial, Trial]:
-    """Return a random trial over Fractions, and the same over Numbers."""
-    random = _random.Random(f"{seed}-{question}-{n}-{c}-{index}")
-    trial = draw_trial(random, question, n, c, BITS)
-    return trial, as_numbers(trial)
+def trial_at(seed: int, question: Question, n: int, c: int, index: int) -> Trial:
+    """Return the random trial of this number."""
+    return draw_trial(_random.Random(f"{seed}-{question}-{n}-{c}-{index}"), question, n, c)

@@ -31,12 +31,12 @@ def first_wrong_line(formula: Formula, quantity: str, question: Question, seed: 
     for n in SIZES:
         log = Events()
         record_into(log)
-        over_numbers = trial_at(seed, question, n, 1, 0)[1]
+        trial = trial_at(seed, question, n, 1, 0)
         try:
-            run_at(formula, over_numbers.given)
+            run_at(formula, trial.as_numbers)
         except (CannotRun, ArithmeticError):
             return ""
-        runs.append((over_numbers, log))
+        runs.append((trial, log))
     for name, assigned in runs[0][1].assigned.items():
         meant = names.get(name, "")
         if meant in QUANTITIES[question.mode] and meant != quantity:
@@ -49,15 +49,15 @@ def first_wrong_line(formula: Formula, quantity: str, question: Question, seed: 
 
 def _check(name: str, quantity: str, position: int, runs: Sequence[tuple[Trial, Events]]) -> str:
     samples = []
-    for over_numbers, log in runs:
+    for trial, log in runs:
         text, value = log.assigned[name][position]
-        cells, trial = _cells(value, over_numbers, quantity), over_numbers
+        cells = _cells(value, trial, quantity)
         if cells is None or cells in _meanings(quantity, trial):
             return ""
         wanted = [rational(cell)[0] for cell in np.ravel(trial.truth(quantity))]
         ratios = {got / want for got, want in zip(cells, wanted, strict=True) if want}
         if len(ratios) == 1:
-            samples.append(Sample(over_numbers.shape[0], ratios.pop(), True, over_numbers))
+            samples.append(Sample(trial.shape[0], ratios.pop(), True, trial))
     found = recognise(samples) if len(samples) == len(runs) else None
     why = cause(quantity, found or "?")
     off = f"is {found} times what it should be" if found else "is not what its name says"

@@ -19,11 +19,25 @@ def answer_to(quantity: str, text: str, **options: Any) -> Answer:
     return audit(from_text(quantity, text, question.mode), question, seed=SEED)
 
 
-def in_file(tmp_path: Path, source: str, name: str | None = "f", **options: Any) -> Answer:
+def answers_in(
+    tmp_path: Path, source: str, name: str | None = None, **options: Any
+) -> list[Answer]:
     path = tmp_path / "handed_in.py"
     path.write_text("import numpy as np\n" + textwrap.dedent(source), encoding="utf-8")
-    formula, *_ = from_file(path, name)
-    return audit(formula, seed=SEED, **options)
+    return [audit(formula, seed=SEED, **options) for formula in from_file(path, name)]
+
+
+def in_file(tmp_path: Path, source: str, **options: Any) -> Answer:
+    (answer,) = answers_in(tmp_path, source, "f", **options)
+    return answer
+
+
+def with_mean(mean: str) -> str:
+    """The closed form of dx with this for the mean of dy."""
+    return f"""
+    def f(dy, x, gamma, xhat, rstd):
+        return gamma * rstd * (dy - {mean} - xhat * np.mean(dy * xhat, axis=0))
+    """
 
 
 def command(*arguments: str) -> int:

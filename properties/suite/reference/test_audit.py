@@ -69,8 +69,8 @@ DEGREES = {"x**5": 5, "dy*x": 2, "1/std**3": 3, "gamma*dy/std": 2, "eps": 2, "me
 @pytest.mark.parametrize(("text", "degree"), DEGREES.items())
 def test_degree_is_found(text: str, degree: int) -> None:
     """Running a formula on degrees gives at least its degree, and here exactly that."""
-    point = trials.trial_at(SEED, Question(), 3, 1, 0)[0]
-    given = degrees.trial_of_degrees(point, values=False).given
+    trial = trials.trial_at(SEED, Question(), 3, 1, 0)
+    given = degrees.trial_of_degrees(trial, values=False).given
     value = np.ravel(parse(text).run(given))[0].value
     assert max(value.num, value.below) == degree, f"{text}: {value}"
 

@@ -1,13 +1,12 @@
-"""NumPy code under audit: functions, layers, contract implementations, float64 code."""
+"""NumPy code under audit: functions, layers, contract implementations, code for floats alone."""
 
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
-from audit_cases import SEED, in_file
+from audit_cases import SEED, answers_in, in_file, with_mean
 
 from properties.benchmarks import audit as planted
 from reference.audit import NotAFormula, audit, from_file
@@ -28,24 +27,7 @@ def f(dy, x, gamma, eps):
 """
 
 
-def test_function_with_literals_is_equal(tmp_path: Path) -> None:
-    """2.0/n and 0.5*dstd are right and are not accused of rounding."""
-    answer = in_file(tmp_path, FUNCTION)
-    assert answer.verdict == "equal", answer.text()
-    assert answer.exact, "audited in float64"
-    assert [r.quantity for r in answer.results] == ["dx", "dgamma", "dbeta"]
-
-
-def test_wrong_line_of_a_function_is_named(tmp_path: Path) -> None:
-    """A lost 1/2 is found in the line where it was lost, though the direct path is right."""
-    answer = in_file(tmp_path, FUNCTION.replace("0.5 * dstd / std", "dstd / std"))
-    result = answer.results[0]
-    assert result.verdict == "not equal", answer.text()
-    assert "dvar = dstd / std  (line 10) is 2 times" in result.wrong_line, result.wrong_line
-    assert [r.verdict for r in answer.results[1:]] == ["equal", "equal"], answer.text()
-
-
-WRITINGS = {
+MEANS = {
     "integers divided": "dy.sum(0) * (1 / x.shape[0])",
     "einsum": "np.einsum('nc->c', dy) / len(dy)",
     "matrix product": "np.ones(len(dy)) @ dy / len(dy)",
@@ -55,18 +37,56 @@ WRITINGS = {
     "stacked": "np.stack([row for row in dy]).mean(0)",
     "negative power": "dy.sum(0) * len(dy) ** -1",
 }
-
-
-@pytest.mark.parametrize("mean", WRITINGS.values(), ids=WRITINGS)
-def test_ways_to_write_a_mean_stay_exact(mean: str, tmp_path: Path) -> None:
-    """Plain NumPy, integer division and matrix products included, is audited exactly."""
-    source = f"""
-    def f(dy, x, gamma, xhat, rstd):
-        return gamma * rstd * (dy - {mean} - xhat * np.mean(dy * xhat, axis=0))
+TYPED_EPS = """
+    EPS = 1e-8
+    def rstd_of(xc, eps=1e-5): return 1 / np.sqrt((xc**2).mean(0) + 1e-5)
+    def h(xc): return xc / np.sqrt((xc**2).mean(0) + EPS)
+    def f(dy, x, gamma):
+        xc = x - x.mean(0)
+        return xc*gamma*0 + gamma*rstd_of(xc)*(dy - dy.mean(0) - h(xc)*(dy*h(xc)).mean(0))
     """
+BRANCH = """
+    def f(dy, x, gamma, rstd, xhat):
+        r = rstd if rstd[0] > 0 else -rstd
+        return gamma * r * (dy - dy.mean(0) - xhat * (dy * xhat).mean(0))
+    """
+NEW_ARRAYS = """
+    def f(dy, x, gamma, xhat, rstd):
+        n, c = x.shape
+        centre = np.eye(n) - np.ones((n, n)) / n
+        dx = np.zeros((n, c))
+        for j in range(c):
+            along = xhat[:, j] * (dy * xhat).mean(0)[j]
+            dx[:, j] = gamma[j] * rstd[j] * (centre @ dy[:, j] - along)
+        return dx
+    """
+RIGHT_CODE = {
+    name: (with_mean(mean), "a wrong formula passes with") for name, mean in MEANS.items()
+} | {
+    "2.0/n and 0.5*dstd are not rounded": (FUNCTION, "dgamma: equal"),
+    "an eps typed as literal or constant": (TYPED_EPS, "1e-8 in line 3 was read as eps"),
+    "branches that compare data": (BRANCH, "only the branches taken are covered"),
+    "np.zeros and np.eye, filled in a loop": (NEW_ARRAYS, "a wrong formula passes with"),
+}
+
+
+@pytest.mark.parametrize(("source", "words"), RIGHT_CODE.values(), ids=RIGHT_CODE)
+def test_right_code_is_equal_and_stays_exact(source: str, words: str, tmp_path: Path) -> None:
+    """Plain NumPy as people write it is audited over rationals, with a probability."""
     answer = in_file(tmp_path, source)
     assert answer.exact, answer.text()
     assert answer.verdict == "equal", answer.text()
+    assert answer.log2_probability is not None, "no probability"
+    assert words in answer.text(), answer.text()
+
+
+def test_wrong_line_of_a_function_is_named(tmp_path: Path) -> None:
+    """A lost 1/2 is found in the line where it was lost, though the direct path is right."""
+    answer = in_file(tmp_path, FUNCTION.replace("0.5 * dstd / std", "dstd / std"))
+    wrong_line = answer.results[0].wrong_line
+    assert "dvar = dstd / std  (line 10) is 2 times" in wrong_line, wrong_line
+    found = [(r.quantity, r.verdict) for r in answer.results]
+    assert found == [("dx", "not equal"), ("dgamma", "equal"), ("dbeta", "equal")], answer.text()
 
 
 SEED_LAYER = """
@@ -117,16 +137,6 @@ class BatchNormalization:
 """
 
 
-def test_layer_of_the_seed_is_equal_and_its_eps_is_read(tmp_path: Path) -> None:
-    """The seed's class as typed: all quantities equal, 10e-7 is eps, inference crashes."""
-    answer = in_file(tmp_path, SEED_LAYER, None)
-    assert answer.verdict == "equal", answer.text()
-    wanted = {"y", "dx", "dgamma", "dbeta", "new_running_mean", "new_running_var"}
-    assert {result.quantity for result in answer.results} == wanted
-    assert "10e-7 in line 20 was read as eps" in answer.text()
-    assert "forward(x, False) raises NameError: name 'sc' is not defined" in answer.text()
-
-
 CONTRACT = """
 EPS = 1e-5
 def forward_train(x, gamma, beta, running_mean, running_var, *, eps, momentum):
@@ -147,28 +157,30 @@ def backward_eval(dy, saved):
 """
 
 
-def test_contract_implementation_is_audited_in_both_modes(tmp_path: Path) -> None:
-    """A module with the contract's functions gives one answer for training, one for inference."""
-    path = tmp_path / "contract.py"
-    path.write_text("import numpy as np\n" + CONTRACT, encoding="utf-8")
-    answers = [audit(formula, seed=SEED) for formula in from_file(path, None)]
-    assert [(r.mode, r.verdict) for r in answers] == [("train", "equal"), ("eval", "equal")]
+WHOLE = {  # the verdict and quantities by mode, and what is said
+    "the layer of the seed, whose inference crashes": (
+        SEED_LAYER, {"train": "y dx dgamma dbeta new_running_mean new_running_var"},
+        ("10e-7 in line 20 was read as eps",
+         "forward(x, False) raises NameError: name 'sc' is not defined")),
+    "the same with its inference mended": (
+        SEED_LAYER.replace("sn = sc", "xn = xc"),
+        {"train": "y dx dgamma dbeta new_running_mean new_running_var", "eval": "y"}, ()),
+    "the functions of the contract": (
+        CONTRACT, {"train": "y dx dgamma dbeta new_running_mean new_running_var",
+                   "eval": "y dx dgamma dbeta"}, ()),
+}  # fmt: skip
 
 
-def test_typed_eps_becomes_the_free_one(tmp_path: Path) -> None:
-    """An eps typed in the source, as a literal or a constant, is not taken for a mistake."""
-    body = "xc*gamma*0 + gamma*rstd_of(xc)*(dy - dy.mean(0) - h(xc)*(dy*h(xc)).mean(0))"
-    source = f"""
-    EPS = 1e-8
-    def rstd_of(xc, eps=1e-5): return 1 / np.sqrt((xc**2).mean(0) + 1e-5)
-    def h(xc): return xc / np.sqrt((xc**2).mean(0) + EPS)
-    def f(dy, x, gamma):
-        xc = x - x.mean(0)
-        return {body}
-    """
-    answer = in_file(tmp_path, source)
-    assert answer.verdict == "equal", answer.text()
-    assert "1e-8 in line 3 was read as eps" in answer.text()
+@pytest.mark.parametrize(("source", "quantities", "words"), WHOLE.values(), ids=WHOLE)
+def test_a_whole_layer_is_equal_in_all_its_quantities(
+    source: str, quantities: dict[str, str], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A layer or an implementation gives an answer per mode, of all that it computes there."""
+    answers = answers_in(tmp_path, source)
+    found = {a.mode: {r.quantity for r in a.results} for a in answers}
+    assert found == {mode: set(names.split()) for mode, names in quantities.items()}
+    assert {answer.verdict for answer in answers} == {"equal"}, answers[0].text()
+    assert all(each in answers[0].text() for each in words), answers[0].text()
 
 
 IN_FLOAT64 = """
@@ -179,34 +191,46 @@ def f(dy, x, gamma, eps):
     dx = gamma * r * (dy - dy.mean(0) - xc * r * (dy * xc * r).mean(0))
     return dx * FACTOR, (dy * xc * r).sum(0), dy.sum(0)
 """
+BUILT_IN = IN_FLOAT64.replace("gamma, eps)", "gamma)").replace("FACTOR", "1")
+HIDDEN_EPS = BUILT_IN.replace("+ eps", "+ float('1e-3')")
+TORCH = """
+    import torch
+    def f(dy, x, gamma, eps):
+        x = torch.tensor(x, requires_grad=True)
+        y = torch.nn.functional.batch_norm(x, None, None, torch.tensor(gamma), None, True, 0, eps)
+        y.backward(torch.tensor(dy))
+        return x.grad
+    """
+FOR_FLOATS = {
+    "right": (IN_FLOAT64.replace("FACTOR", "1"), None, "equal", "audited in float64 because"),
+    "off by a millionth": (
+        IN_FLOAT64.replace("FACTOR", "1.000001"),
+        None,
+        "not equal",
+        "times what is",
+    ),
+    "an eps that it types": (BUILT_IN.replace("+ eps", "+ 1e-3"), None, "equal", "evidence"),
+    "an eps that cannot be read": (HIDDEN_EPS, None, "unknown", "say --eps"),
+    "such an eps, told": (HIDDEN_EPS, 1e-3, "equal", "evidence, not proof"),
+    "PyTorch's own backward": (TORCH, None, "equal", "evidence, not proof"),
+}
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [("1", "equal"), ("1.000001", "not equal")])
-def test_float64_code_is_audited_in_float64(factor: str, verdict: str, tmp_path: Path) -> None:
-    """Code that turns values into floats is judged within the radius, and the answer says so."""
-    answer = in_file(tmp_path, IN_FLOAT64.replace("FACTOR", factor))
+@pytest.mark.parametrize(("source", "eps", "verdict", "words"), FOR_FLOATS.values(), ids=FOR_FLOATS)
+def test_code_for_floats_alone_is_judged_in_float64(
+    source: str, eps: float | None, verdict: str, words: str, tmp_path: Path
+) -> None:
+    """What turns values into floats is judged within the radius, and the answer says so."""
+    if "torch" in source:
+        pytest.importorskip("torch")
+    answer = in_file(tmp_path, source, eps=eps)
     assert not answer.exact, "claimed to be exact"
     assert answer.verdict == verdict, answer.text()
-    assert "audited in float64" in answer.text()
-    assert "evidence, not proof" in answer.text()
-
-
-BUILT_IN = IN_FLOAT64.replace("gamma, eps)", "gamma)").replace("FACTOR", "1")
-
-
-def test_float64_code_with_an_eps_of_its_own_is_not_accused(tmp_path: Path) -> None:
-    """A typed eps is used in float64 too; one that cannot be read must be said, else unknown."""
-    answer = in_file(tmp_path, BUILT_IN.replace("+ eps", "+ 1e-3"))
-    assert (answer.exact, answer.verdict) == (False, "equal"), answer.text()
-    hidden = BUILT_IN.replace("+ eps", "+ float('1e-3')")
-    answer = in_file(tmp_path, hidden)
-    assert answer.verdict == "unknown", answer.text()
-    assert "say --eps" in answer.text()
-    assert in_file(tmp_path, hidden, eps=1e-3).verdict == "equal", "told its eps"
+    assert words in answer.text(), answer.text()
 
 
 def test_rounded_float_is_never_called_not_equal(tmp_path: Path) -> None:
-    """A helper file's 1/3 is a rounded float: the audit becomes float64 instead of accusing."""
+    """A helper file's 1/3 is a rounded float: the audit goes on in float64 and does not accuse."""
     (tmp_path / "helper.py").write_text("THIRD = 1/3\ndef times(v): return v * (3 * THIRD)\n")
     source = """
     from helper import times
@@ -221,19 +245,6 @@ def test_rounded_float_is_never_called_not_equal(tmp_path: Path) -> None:
     assert not answer.exact, "a rounded float took part in an exact verdict"
 
 
-def test_code_that_branches_is_covered_only_where_it_went(tmp_path: Path) -> None:
-    """A comparison of data is noted, and the verdict still comes with a probability."""
-    source = """
-    def f(dy, x, gamma, rstd, xhat):
-        r = rstd if rstd[0] > 0 else -rstd
-        return gamma * r * (dy - dy.mean(0) - xhat * (dy * xhat).mean(0))
-    """
-    answer = in_file(tmp_path, source)
-    assert answer.verdict == "equal", answer.text()
-    assert answer.log2_probability is not None, "no probability"
-    assert "only the branches taken are covered" in answer.text()
-
-
 WRONG_CODE = {
     "wrong axis": ("dy.mean(axis=1)", "it raises ValueError|shape="),
     "a sum without an axis": ("dy.mean()", ""),
@@ -246,40 +257,9 @@ WRONG_CODE = {
 @pytest.mark.parametrize(("mean", "message"), WRONG_CODE.values(), ids=WRONG_CODE)
 def test_wrong_code_is_not_equal(mean: str, message: str, tmp_path: Path) -> None:
     """Mistakes of axis and size are seen, also those that show at a larger n only."""
-    source = f"""
-    def f(dy, x, gamma, xhat, rstd):
-        return gamma * rstd * (dy - {mean} - xhat * np.mean(dy * xhat, axis=0))
-    """
-    answer = in_file(tmp_path, source, explain=False)
+    answer = in_file(tmp_path, with_mean(mean), explain=False)
     assert answer.verdict == "not equal", answer.text()
     assert re.search(message, answer.text()), answer.text()
-
-
-def test_arrays_made_by_numpy_hold_exact_numbers(tmp_path: Path) -> None:
-    """np.zeros and np.eye, filled in a loop or multiplied, do not make the audit float64."""
-    source = """
-    def f(dy, x, gamma, xhat, rstd):
-        n, c = x.shape
-        centre = np.eye(n) - np.ones((n, n)) / n
-        dx = np.zeros((n, c))
-        for j in range(c):
-            along = xhat[:, j] * (dy * xhat).mean(0)[j]
-            dx[:, j] = gamma[j] * rstd[j] * (centre @ dy[:, j] - along)
-        return dx
-    """
-    answer = in_file(tmp_path, source)
-    assert answer.exact, answer.text()
-    assert answer.verdict == "equal", answer.text()
-
-
-def test_layer_whose_inference_runs_is_audited_there_too(tmp_path: Path) -> None:
-    """A layer class with a working forward(x, False) gives a second answer, of y alone."""
-    repaired = SEED_LAYER.replace("sn = sc", "xn = xc")
-    path = tmp_path / "layer.py"
-    path.write_text("import numpy as np\n" + textwrap.dedent(repaired), encoding="utf-8")
-    answers = [audit(formula, seed=SEED) for formula in from_file(path, None)]
-    assert [(r.mode, r.verdict) for r in answers] == [("train", "equal"), ("eval", "equal")]
-    assert [result.quantity for result in answers[1].results] == ["y"]
 
 
 def test_results_must_be_known_quantities(tmp_path: Path) -> None:
@@ -287,22 +267,6 @@ def test_results_must_be_known_quantities(tmp_path: Path) -> None:
     for result, words in (("{'dz': dy}", "returned dz"), ("{}", "returned nothing")):
         with pytest.raises(NotAFormula, match=words):
             in_file(tmp_path, f"def f(dy, x): return {result}")
-
-
-def test_torch_code_is_float64_and_equal(tmp_path: Path) -> None:
-    """PyTorch's own backward passes in float64, and the answer says that it is evidence."""
-    pytest.importorskip("torch")
-    source = """
-    import torch
-    def f(dy, x, gamma, eps):
-        x = torch.tensor(x, requires_grad=True)
-        y = torch.nn.functional.batch_norm(x, None, None, torch.tensor(gamma), None, True, 0, eps)
-        y.backward(torch.tensor(dy))
-        return x.grad
-    """
-    answer = in_file(tmp_path, source)
-    assert not answer.exact, "PyTorch cannot be exact"
-    assert answer.verdict == "equal", answer.text()
 
 
 @pytest.mark.parametrize("bug", [None, *planted.BUGS])

@@ -11,8 +11,36 @@ from pathlib import Path
 import pytest
 from audit_cases import MISTAKES, RIGHT, UNDECIDED, command
 
+from properties.cli import main
 from properties.commands import audit as audit_cli
 from reference.audit import NotAFormula, from_text, names
+
+RIGHT_DX = "(1/N)*gamma/sigma*(N*dout - sum(dout) - x_hat*sum(dout*x_hat))"
+STAGED = (
+    "dvar = sum(dout*gamma*(x - mu))*-0.5*(sigma2 + eps)**-1.5; "
+    "dmu = -sum(dout*gamma)*ivar; dx = dout*gamma*ivar + dvar*2*(x - mu)/m + dmu/m"
+)
+READ = {
+    "the usual names": (["--dx", RIGHT_DX], 0, "equal: "),
+    "dx where no name is said": ([RIGHT_DX], 0, "equal: "),
+    "several statements": ([STAGED], 0, "equal: "),
+    "a name that is said": ([f"dx = {RIGHT_DX}"], 0, "equal: "),
+    "a wrong one in usual names": ([RIGHT_DX.replace(" - x_hat*sum(dout*x_hat)", "")], 1,
+                                   "the term xhat*mean(dy*xhat) is missing"),
+    "a minus at the start": (["--dbeta", "-sum(dy)"], 1, "the whole of dbeta is -1 times"),
+    "a minus after =": (["--dbeta=-sum(dy)"], 1, "the whole of dbeta is -1 times"),
+    "a minus after --": (["--", "dbeta = -sum(dy)"], 1, "the whole of dbeta is -1 times"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "code", "said"), READ.values(), ids=READ)
+def test_texts_are_read_as_people_write_them(
+    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """dout, N, sigma and the like mean what they mean in files, and a minus is no option."""
+    assert main(["audit", *words]) == code, capsys.readouterr()
+    assert said in capsys.readouterr().out
+
 
 NOT_A_FORMULA = {
     "an import": ("import os", "a statement of kind import"),
@@ -20,7 +48,7 @@ NOT_A_FORMULA = {
     "an attribute": ("dx.__class__", "the attribute .__class__"),
     "a method": ("x.mean()", "a call of x.mean"),
     "a call of something else": ("open(dy)", "a call of open; the functions are sum, mean"),
-    "an unknown name": ("gama*dy", "unknown name 'gama'; did you mean 'gamma'"),
+    "an unknown name": ("gama*dy", r"'gama'; did you mean 'gamma'\? known are x xc xhat mean"),
     "unbalanced brackets": ("gamma*(dy", r"'\(' was never closed"),
     "one megabyte": ("dy+" * 350_000, "1050000 characters: expected at most 4000"),
     "a tower of powers": ("9**9**9", "an exponent that is not a number"),

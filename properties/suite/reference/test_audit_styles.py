@@ -1,4 +1,4 @@
-"""The audit reads formulas and code as people write them, and accuses what is wrong alone."""
+"""The audit reads layers and pairs as people write them, and accuses what is wrong alone."""
 
 from __future__ import annotations
 
@@ -6,50 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from audit_cases import answers_in
 
 from properties.cli import main
-from reference.audit import audit, from_file
-
-RIGHT_DX = "(1/N)*gamma/sigma*(N*dout - sum(dout) - x_hat*sum(dout*x_hat))"
-STAGED = (
-    "dvar = sum(dout*gamma*(x - mu))*-0.5*(sigma2 + eps)**-1.5; "
-    "dmu = -sum(dout*gamma)*ivar; dx = dout*gamma*ivar + dvar*2*(x - mu)/m + dmu/m"
-)
-
-
-@pytest.mark.parametrize("words", [["--dx", RIGHT_DX], [RIGHT_DX], [STAGED], [f"dx = {RIGHT_DX}"]])
-def test_the_usual_names_are_understood(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """dout, N, sigma and the like mean what they mean in files; without --dx it is known as dx."""
-    assert main(["audit", *words]) == 0, capsys.readouterr()
-    assert capsys.readouterr().out.startswith("equal: ")
-
-
-def test_a_wrong_formula_in_usual_names_is_not_equal(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same text without its last term fails, and the term is named."""
-    assert main(["audit", RIGHT_DX.replace(" - x_hat*sum(dout*x_hat)", "")]) == 1
-    assert "the term xhat*mean(dy*xhat) is missing" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("words", [["--dbeta", "-sum(dy)"], ["-sum(dy)"], ["--dbeta=-sum(dy)"]])
-def test_a_formula_may_start_with_minus(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is a value, no option; the positional one needs `--` as anywhere."""
-    words = words if words[0].startswith("--") else ["--", f"dbeta = {words[0]}"]
-    assert main(["audit", *words]) == 1
-    assert "the whole of dbeta is -1 times" in capsys.readouterr().out
-
-
-def test_an_unknown_name_is_answered_by_those_there_are(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The known names are listed whether or not one is near."""
-    assert main(["audit", "--dx", "gama*dy"]) == 2
-    err = capsys.readouterr().err
-    assert "did you mean 'gamma'? known are x xc xhat mean var std rstd" in err
-
 
 NATIVE = """
 import ctypes
@@ -73,8 +32,6 @@ def test_native_code_cannot_end_the_audit(
 
 
 PAIR = """
-import numpy as np
-
 def batchnorm_forward(x, gamma, beta, bn_param):
     eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
     mean, var = x.mean(axis=0), x.var(axis=0)
@@ -91,8 +48,6 @@ def batchnorm_backward(dout, cache):
     return gamma / std * (dout - dbeta / n - xhat * dgamma / n), dgamma, dbeta
 """
 SIZED = """
-import numpy as np
-
 class BatchNorm:
     def __init__(self, num_features, momentum=0.9, eps=1e-5):
         self.gamma, self.beta = np.ones(num_features), np.zeros(num_features)
@@ -128,8 +83,6 @@ STARTS_ITSELF = (
     + SIZED[SIZED.index("        mean, var = self.running") :]
 ).replace("num_features", "gamma, beta")
 OTHER_WORDS = """
-import numpy as np
-
 class BN:
     def __init__(self, input_dim, momentum=0.9, epsilon=1e-5):
         self.weight, self.bias = np.ones(input_dim), np.zeros(input_dim)
@@ -162,9 +115,7 @@ STYLES = {
 @pytest.mark.parametrize("style", STYLES)
 def test_a_right_style_is_equal(style: str, tmp_path: Path) -> None:
     """Each way of writing is read exactly, and nothing in it is accused."""
-    path = tmp_path / "styled.py"
-    path.write_text(STYLES[style], encoding="utf-8")
-    answers = [audit(formula, seed=7) for formula in from_file(path, None)]
+    answers = answers_in(tmp_path, STYLES[style])
     assert all(answer.exact for answer in answers)
     verdicts = {r.quantity: r.verdict for answer in answers for r in answer.results}
     assert set(verdicts.values()) == {"equal"}, verdicts
@@ -174,17 +125,14 @@ def test_a_right_style_is_equal(style: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_of_a_wrong_style_dx_alone_is_accused(style: str, tmp_path: Path) -> None:
     """A backward without the path through the mean is accused of that, and its state is not."""
-    path = tmp_path / "styled.py"
     wrong = STYLES[style].replace("self.dbeta / n - ", "").replace("dbeta / n - ", "")
-    path.write_text(wrong, encoding="utf-8")
-    answers = [audit(formula, seed=7) for formula in from_file(path, None)]
+    answers = answers_in(tmp_path, wrong)
     accused = {r.quantity: r for answer in answers for r in answer.results if r.verdict != "equal"}
     assert set(accused) == {"dx"}, accused
     assert "the term mean(dy) is missing" in accused["dx"].diagnosis[0].words
 
 
 STATED = """
-import numpy as np
 CONVENTIONS = {"eps": 0.125, "momentum": "update"}
 
 def forward_train(x, gamma, beta, running_mean, running_var, *, eps, momentum):
@@ -199,9 +147,7 @@ def forward_train(x, gamma, beta, running_mean, running_var, *, eps, momentum):
 @pytest.mark.parametrize("eps", ["0.125", "float(0.125)"])
 def test_stated_conventions_are_kept(eps: str, tmp_path: Path) -> None:
     """An eps and a direction of momentum that a file states are no errors of it."""
-    path = tmp_path / "stated.py"
-    path.write_text(STATED.replace("EPS", eps), encoding="utf-8")
-    (answer,) = [audit(formula, seed=7) for formula in from_file(path, None)]
+    (answer,) = answers_in(tmp_path, STATED.replace("EPS", eps))
     verdicts = {r.quantity: r.verdict for r in answer.results}
     assert verdicts["y"] == "equal", answer.text()
     if answer.exact:

@@ -80,8 +80,8 @@ def scaled(node: Node, factor: Any) -> Node:
 
 def with_rules(node: Node, *rules: Rule | None) -> Node:
     """The node with some of its pullbacks replaced."""
-    kept = [new or old for new, old in zip(rules, node.pullbacks, strict=True)]
-    return Node(node.value, node.parents, tuple(kept), node.order)
+    all_rules = [new or old for new, old in zip(rules, node.pullbacks, strict=True)]
+    return Node(node.value, node.parents, tuple(all_rules), node.order)
 
 
 NAMES = ["repeat", "total", "add", "subtract", "negative", "multiply", "divide", "square", "root"]

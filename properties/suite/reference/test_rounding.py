@@ -35,43 +35,14 @@ def test_right_forms_stay_within_the_radius(form, dtype):
 
 
 FOUND = {  # batches on which an earlier radius accused a right form
-    "Welford among subnormals": (
-        "welford",
-        Recipe(
-            "magnitude",
-            36,
-            3,
-            (3,),
-            "float32",
-            16,
-            3,
-            1563182004,
-            "zero",
-            "ones_and_generic",
-            0.001,
-        ),
-    ),
-    "gradients that sum to zero on a constant channel": (
-        "two_pass",
-        Recipe(
-            "constant_channel",
-            7,
-            4,
-            (3,),
-            "float32",
-            18,
-            706,
-            3607503001,
-            "zero",
-            "along_xhat",
-            1e-7,
-        ),
-    ),
-    "a zero sum beside a large mean among subnormals": (
-        "welford",
-        Recipe("magnitude", 14, 4, (3, 2), "float32", 13, 5, 1276293602, "zero", "constant", 1e-5),
-    ),
-}
+    "Welford among subnormals": ("welford", Recipe(
+        "magnitude", 36, 3, (3,), "float32", 16, 3, 1563182004, "zero", "ones_and_generic", 0.001)),
+    "gradients that sum to zero on a constant channel": ("two_pass", Recipe(
+        "constant_channel", 7, 4, (3,), "float32", 18, 706, 3607503001, "zero", "along_xhat",
+        1e-7)),
+    "a zero sum beside a large mean among subnormals": ("welford", Recipe(
+        "magnitude", 14, 4, (3, 2), "float32", 13, 5, 1276293602, "zero", "constant", 1e-5)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from direct import DIRECT, PATCHED
+from framework_calls import DIRECT, PATCHED
 
 from properties.invariants import INVARIANTS
 from properties.model.cases import Case, Recipe, build

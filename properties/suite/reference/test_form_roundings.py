@@ -13,9 +13,10 @@ from agreements import drawn
 from properties.model import expected
 from properties.model.cases import build
 from properties.model.contract import Array, Conventions
-from reference import forms, local
+from reference import forms
 from reference.ball import Ball, Precision, precision
 from reference.float64 import Reference, reference_train, with_gradients
+from reference.form_roundings import flow_of, gradients, output
 
 CONVENTIONS = Conventions(dtypes=("float16", "float32", "float64"))
 PRECISIONS = [
@@ -57,8 +58,8 @@ def widest(of: tuple[forms.Form, ...], p: Precision, *values: Array) -> Any:
 def closed_and_run(b: Drawn, p: Precision) -> Iterator[tuple[str, Any, Any]]:
     """Yield the closed form and what running comes to, of each result that has a closed form."""
     with np.errstate(all="ignore"):
-        y = local.output(b.x, b.gamma, b.beta, b.ref, p)
-        both = local.gradients(b.x, local.flow_of(b.dy, b.ref.xhat), b.gamma, b.ref, p)
+        y = output(b.x, b.gamma, b.beta, b.ref, p)
+        both = gradients(b.x, flow_of(b.dy, b.ref.xhat), b.gamma, b.ref, p)
         statistics = b.ref.mean, b.ref.rstd
         if y is not None:
             yield "y", y, widest(forms.OUTPUT, p, b.x, b.gamma, b.beta, *statistics)
@@ -139,5 +140,5 @@ def test_there_is_none_where_something_may_overflow_or_vanish(
 ) -> None:
     """Out of range, and where nothing rounds but what vanishes, the forms themselves must run."""
     b, p = batch(), precision("float32")
-    found = local.gradients(b.x, local.flow_of(b.dy, b.ref.xhat), b.gamma, b.ref, p)
+    found = gradients(b.x, flow_of(b.dy, b.ref.xhat), b.gamma, b.ref, p)
     assert (found is not None) == has
