@@ -78,9 +78,9 @@ def test_each_template_gives_ten_lines_of_python(spec: str) -> None:
 
 
 def test_every_built_in_framework_has_a_template() -> None:
-    """Only the built-in bn, which is no framework, and the sharded Flax have none."""
+    """Only the built-in bn, which is no framework, and what runs on several devices have none."""
     without = set(BUILT_IN) - set(TEMPLATES)
-    assert {name for name in without if not name.startswith("bn")} <= {"flax:sync", "torch:sync"}
+    assert {name for name in without if not name.startswith("bn")} <= {"flax:sync", "keras:sync"}
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -226,6 +226,23 @@ def _mlx(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentu
     return np.array(layer(mx.array(x)))
 
 
+def _keras_in_replicas(
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float, momentum: float
+) -> Any:
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        import keras
+
+        layer = keras.layers.BatchNormalization(
+            synchronized=True, momentum=momentum, epsilon=eps, dtype=x.dtype.name
+        )
+        layer.build(x.shape)
+        layer.set_weights([gamma, beta, mean, var])
+    return strategy.run(lambda a: layer(a, training=True), (tf.constant(x),)).numpy()
+
+
 DIRECT: dict[str, Direct] = {
     "torch": _torch,
     "torch:layer": _torch_layer,
@@ -241,6 +258,7 @@ DIRECT: dict[str, Direct] = {
     "keras:jax": _keras_jax,
     "keras:torch": _keras,
     "keras:tensorflow": _keras,
+    "keras:sync": _keras_in_replicas,
     "tensorflow": _tensorflow,
     "tensorflow:fused": _fused,
     "onnxruntime": _onnxruntime,
@@ -296,6 +314,7 @@ PATCHED: dict[str, Callable[..., None]] = {
     "keras:jax": _wrap("keras.layers", "BatchNormalization.call"),
     "keras:torch": _wrap("keras.layers", "BatchNormalization.call"),
     "keras:tensorflow": _wrap("keras.layers", "BatchNormalization.call"),
+    "keras:sync": _wrap("keras.layers", "BatchNormalization.call"),
     "tensorflow": _wrap("tensorflow", "nn.batch_normalization"),
     "tensorflow:fused": _wrap("tensorflow", "raw_ops.FusedBatchNormV3", copy=True),
     "onnxruntime": _wrap("onnxruntime", "InferenceSession.run", first=True),

@@ -26,6 +26,8 @@ from properties.targets.open import loaded
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")  # for flax:sync
 
 HERE = [name for name, b in BUILT_IN.items() if b.needs and not missing(b)]
+if "keras:sync" in HERE:  # it wants devices that TensorFlow makes once
+    loaded("keras:sync")
 FORWARD = "output_agrees_with_reference"
 SECOND = "double_backward_agrees_with_reference"
 VARIANTS = [f"{n}:{o}" for n in HERE if BUILT_IN[n].differentiates for o in ORDERS]
@@ -108,20 +110,39 @@ def test_each_order_of_modes_agrees_or_is_registered(name: str) -> None:
     assert failed or all(e.rare for e in known)
 
 
-@pytest.mark.parametrize("name", ["flax:linen", "flax:nnx", "flax:sync"])
-def test_flax_with_a_mask_or_on_ranks_is_the_batch_that_counts(name: str) -> None:
+@pytest.mark.parametrize("name", ["flax:linen", "flax:nnx", "flax:sync", "keras:sync"])
+def test_a_mask_or_ranks_are_the_batch_that_counts(name: str) -> None:
     """On a plain float64 batch a mask hides what it should, and devices share their statistics."""
-    pytest.importorskip("flax")
+    if name not in HERE:
+        pytest.skip(missing(BUILT_IN[name]))
     target = loaded(name)
     case = case_for(target, "float64")
-    needs = {"mask"} if name != "flax:sync" else {"sync_forward_train", "sync_backward_train"}
+    needs = {"mask"} if "sync" not in name else {"sync_forward_train", "sync_backward_train"}
     names = [n for n, i in INVARIANTS.items() if needs & set(i.needs)]
     assert len(names) == 4 and needs <= target.offers
     for invariant in names:
         assert judge(INVARIANTS[invariant].check(target, case)).failure is None, invariant
 
 
-@pytest.mark.parametrize("name", [n for n in HERE if n.startswith("keras:")])
+def test_replicas_that_share_nothing_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras's layer without synchronized=True fails on ranks, on the batch that it passes with."""
+    if "keras:sync" not in HERE:
+        pytest.skip(missing(BUILT_IN["keras:sync"]))
+    target = loaded("keras:sync")
+    import keras
+
+    plain = keras.layers.BatchNormalization
+    monkeypatch.setattr(
+        keras.layers, "BatchNormalization", lambda synchronized, **options: plain(**options)
+    )
+    for name in (
+        "ranks_give_the_output_of_the_whole_batch",
+        "ranks_add_up_the_parameter_gradients",
+    ):
+        assert judged(target, name, "float64").failure is not None, name
+
+
+@pytest.mark.parametrize("name", [n for n in HERE if n.startswith("keras:") and n != "keras:sync"])
 def test_keras_with_a_mask_is_right_but_of_one_channel(name: str) -> None:
     """Three channels agree in float32; one raises, as it is registered."""
     target, invariant = loaded(name), INVARIANTS["masked_output_is_that_of_the_kept_places"]

@@ -85,6 +85,11 @@ BUILT_IN: dict[str, BuiltIn] = {
     "keras:tensorflow": _keras(
         "keras_tensorflow:TARGET", "tensorflow", "tensorflow>=2.20", pip="tensorflow-cpu"
     ),
+    "keras:sync": replace(
+        _keras("keras_sync:TARGET", "tensorflow", "tensorflow>=2.20", pip="tensorflow-cpu"),
+        says="the same with synchronized=True, in replicas on four CPU devices",
+        differentiates=False,
+    ),
     "tensorflow": _tensorflow("tensorflow:PLAIN", "tf.nn.batch_normalization with tf.nn.moments"),
     "tensorflow:fused": _tensorflow("tensorflow:FUSED", "tf.raw_ops.FusedBatchNormV3"),
     "onnxruntime": BuiltIn(

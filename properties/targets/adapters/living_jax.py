@@ -60,11 +60,12 @@ class Living:
         self.last = training, _own(x), self.parameters, (self.now, *self.numbers)
         training, x, parameters, rest = self.last
         y, self.now = self.compiled(training, x, parameters, *rest)
+        self.dtype = y.dtype  # of what goes back; not always x's
         return np.asarray(y)
 
     def back(self, dy: Any) -> Any:
         """Return the gradients by x and the parameters."""
-        dx, of_parameters = self.gradients(*self.last, _own(dy))
+        dx, of_parameters = self.gradients(*self.last, _own(dy).astype(self.dtype))
         return np.asarray(dx), *(of_parameters or (None, None))
 
     def state(self) -> Any:
