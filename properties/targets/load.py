@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
 from .adapters.installed import in_order, misnamed, named, require
+from .adapters.words import Unfit
 from .device import placed, refuse, use
 from .styles import recognised, split
 
@@ -26,8 +28,8 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
 
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
-            path/to/file.py:NAME, mutants:NAME or exec:COMMAND; STYLE: before a file says how it
-            is written, @DEVICE behind PyTorch code where it runs.
+            path/to/file.py:NAME, path/to/model.onnx:NODE, mutants:NAME or exec:COMMAND; STYLE:
+            before a file says how it is written, @DEVICE behind PyTorch code where it runs.
 
     Raises:
         TargetError: no such target, it does not import, or it has neither a forward_train nor what
@@ -49,6 +51,8 @@ def load(spec: str) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
         raise TargetError(f"target={spec}: a program has a process of its own; use open_target")
     if known := named(spec):
         return _built_in(spec, *known)
+    if (at := f"{spec}:".find(".onnx:")) > 0:
+        return offered(_in_onnx(spec[: at + 5], spec[at + 6 :], spec), spec)
     style, rest = split(spec)
     module, found = _resolve(rest)
     return offered(found, spec, style, module)
@@ -184,6 +188,19 @@ def _file(path: str, spec: str) -> ModuleType:
     finally:
         sys.path.remove(beside)
     return module
+
+
+def _in_onnx(path: str, node: str, spec: str) -> Any:
+    """Return a batch norm of an ONNX file."""
+    if not Path(path).is_file():
+        raise TargetError(f"target={spec}: no file {path}; expected an ONNX file")
+    require(spec, replace(BUILT_IN["onnx"], pip=BUILT_IN["onnxruntime"].pip))
+    from .adapters import onnx_file
+
+    try:
+        return onnx_file.found_in(path, node)
+    except Unfit as error:
+        raise TargetError(f"target={spec}: {error}") from error
 
 
 def _import_failed(spec: str, error: BaseException) -> TargetError:
