@@ -35,7 +35,8 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     )
     run.add_argument(
         "target", nargs="?", default="bn", metavar="TARGET",
-        help="a built-in name, module, module:NAME, file.py, file.py:NAME or exec:COMMAND "
+        help="a built-in name, module, module:NAME, file.py, file.py:NAME, model.onnx:NODE or "
+        "exec:COMMAND "
         "(default: bn)",
     )  # fmt: skip
     run.add_argument(
@@ -93,6 +94,7 @@ _ROOMS = {  # command: the module that has it, the prefix of its functions there
     "targets": ("targets", "targets_", "list the named targets and what they need"),
     "hunt": ("hunt", "", "search for the largest error, on many cores or machines"),
     "probe": ("probe", "", "find out how targets behave, side by side"),
+    "compare": ("compare", "", "carry a batch norm from one target to another: what differs"),
     "report": ("report", "report_", "judge every installed target, on one page"),
     "diff": ("diff", "diff_", "what changed between two results, and if for the worse"),
     "kill-matrix": ("kill_matrix", "", "run every invariant on every known bug"),

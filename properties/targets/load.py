@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from ..support.terminal import nearest
 from .adapters.built_in import BUILT_IN as BUILT_IN
 from .adapters.built_in import BuiltIn
 from .adapters.installed import in_order, misnamed, named, require
+from .adapters.words import Unfit
 from .device import placed, refuse, use
 from .isolate.hidden import hidden
 from .styles import recognised, split
@@ -28,8 +30,8 @@ def load(spec: str, alone: bool = False) -> tuple[dict[str, Callable[..., Any]],
 
     Args:
         spec: a built-in name, package.module, package.module:NAME, path/to/file.py,
-            path/to/file.py:NAME, mutants:NAME or exec:COMMAND; STYLE: before a file says how it
-            is written, @DEVICE behind PyTorch code where it runs.
+            path/to/file.py:NAME, path/to/model.onnx:NODE, mutants:NAME or exec:COMMAND; STYLE:
+            before a file says how it is written, @DEVICE behind PyTorch code where it runs.
         alone: whether this process is the target's alone: a file has its own name in it then, and
             does not see the suite.
 
@@ -53,6 +55,8 @@ def load(spec: str, alone: bool = False) -> tuple[dict[str, Callable[..., Any]],
         raise TargetError(f"target={spec}: a program has a process of its own; use open_target")
     if known := named(spec):
         return _built_in(spec, *known)
+    if (at := f"{spec}:".find(".onnx:")) > 0:
+        return offered(_in_onnx(spec[: at + 5], spec[at + 6 :], spec), spec)
     style, rest = split(spec)
     module, found = _resolve(rest, alone)
     return offered(found, spec, style, module)
@@ -197,6 +201,19 @@ def _is_free(path: str) -> bool:
     found = importlib.util.find_spec(Path(path).stem) if Path(path).stem.isidentifier() else None
     own = found is None or Path(found.origin or "").resolve() == Path(path).resolve()
     return own and Path(path).stem not in sys.modules
+
+
+def _in_onnx(path: str, node: str, spec: str) -> Any:
+    """Return a batch norm of an ONNX file."""
+    if not Path(path).is_file():
+        raise TargetError(f"target={spec}: no file {path}; expected an ONNX file")
+    require(spec, replace(BUILT_IN["onnx"], pip=BUILT_IN["onnxruntime"].pip))
+    from .adapters import onnx_file
+
+    try:
+        return onnx_file.found_in(path, node)
+    except Unfit as error:
+        raise TargetError(f"target={spec}: {error}") from error
 
 
 def _import_failed(spec: str, error: BaseException) -> TargetError:

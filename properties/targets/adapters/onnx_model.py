@@ -22,21 +22,27 @@ CONVENTIONS = {
 
 
 @cache
-def model(dtypes: tuple[str, ...], ndim: int, training: bool, eps: float, momentum: float) -> Any:
+def model(
+    dtypes: tuple[str, ...], ndim: int, training: bool, eps: float, momentum: float, opset: int
+) -> Any:
     """Return the model for x, parameters and statistics of these dtypes.
+
+    Before opset 14 there is no training_mode, so training is that of `OPSET`.
 
     Raises:
         onnx.checker.ValidationError: a dtype that the operator does not take.
     """
     kinds = [helper.np_dtype_to_tensor_dtype(np.dtype(dtype)) for dtype in dtypes]
     results = ["y", "new_mean", "new_var"][: 3 if training else 1]
+    opset = OPSET if training and opset < 14 else opset
+    mode = {"training_mode": int(training)} if opset >= 14 else {}
     node = helper.make_node(
         "BatchNormalization",
         NAMES,
         results,
         epsilon=eps,
         momentum=momentum,
-        training_mode=int(training),
+        **mode,
     )
     shapes = [[None] * ndim] + [[None]] * 4
     inputs = [
@@ -49,22 +55,29 @@ def model(dtypes: tuple[str, ...], ndim: int, training: bool, eps: float, moment
         )
     ]
     graph = helper.make_graph([node], "batch_normalization", inputs, outputs)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR)
     onnx.checker.check_model(made, full_check=True)
     return made
 
 
-def target(make: Callable[[Any], Callable[[dict[str, Any]], Any]]) -> SimpleNamespace:
+def target(
+    make: Callable[[Any], Callable[[dict[str, Any]], Any]],
+    fixed: tuple[float, float] | None = None,
+    opset: int = OPSET,
+) -> SimpleNamespace:
     """Return the contract's forwards over what makes a runner of a model.
 
     Args:
         make: model -> (name: array) -> list of results.
+        fixed: eps and momentum of a node, whatever is passed.
+        opset: the version of the operators.
     """
     runner = cache(lambda *key: make(model(*key)))
 
     def run(given: Any, training: bool, eps: float, momentum: float) -> Any:
         arrays = [np.ascontiguousarray(a, a.dtype.newbyteorder("=")) for a in given]
-        key = tuple(a.dtype.name for a in arrays), arrays[0].ndim, training, eps, momentum
+        numbers = (eps, momentum) if fixed is None else fixed
+        key = tuple(a.dtype.name for a in arrays), arrays[0].ndim, training, *numbers, opset
         return runner(*key)(dict(zip(NAMES, arrays, strict=True)))
 
     def forward_train(*given: Any, eps: float, momentum: float) -> Any:
