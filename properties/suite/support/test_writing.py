@@ -48,6 +48,8 @@ WRITERS = {  # what writes otherwise, and why that loses nothing
     "hunt/state.py": "adds a line per shard, synced; a torn last line is searched again",
     "targets/isolate/trace.py": "its own new file, mapped, gone when the run ends",
     "targets/isolate/worker.py": "its standard input and output",
+    "targets/isolate/remote.py": "a pipe, with the code that a worker begins with",
+    "grade/many.py": "submissions in a folder for temporary files",
     "corpus/files.py": "opens a folder to lock it",
     "targets/templates/c.py": "in a folder for temporary files",
     "benchmarks/mechanical.py": "adds a line per mutant to a benchmark's own record",
