@@ -67,7 +67,7 @@ def sums(dy, x, mean, rstd, dgamma, dbeta, count, c, m, block: tl.constexpr):
 
 def on_device(*arrays):
     """Return arrays as contiguous tensors of their own."""
-    return [None if a is None else torch.tensor(a, device=DEVICE).contiguous() for a in arrays]
+    return [None if a is None else torch.tensor(a.copy("C"), device=DEVICE) for a in arrays]
 
 
 def sizes(x):
