@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .support.argument_types import DATABASE, add_limits, positive, seed_number
+from .support.argument_types import DATABASE, STYLE, add_limits, positive, seed_number
 from .support.terminal import LONGEST, begin, nearest
 
 
@@ -39,11 +39,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         "exec:COMMAND "
         "(default: bn)",
     )  # fmt: skip
-    run.add_argument(
-        "--style", default="", metavar="NAME",
-        help="how the file is written, where that is not recognised: contract, cs231n, "
-        "numpy-class, pytorch, jax, stax, flax, equinox, keras",
-    )  # fmt: skip
+    run.add_argument("--style", **STYLE)
     run.add_argument(
         "--device", default="", metavar="NAME", help="where PyTorch runs, as in cuda:0"
     )

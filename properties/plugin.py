@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support.argument_types import DATABASE, MEMORY, TIMEOUT
+from .support.argument_types import DATABASE, MEMORY, STYLE, TIMEOUT
 
 if TYPE_CHECKING:
     from .engine.exercise import Result
@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --bn and the options that belong to it."""
     group = parser.getgroup("bncheck", "batch norm under test")
     group.addoption("--bn", metavar="TARGET", help="check this batch norm against all invariants")
+    group.addoption("--bn-style", **STYLE)
     group.addoption(
         "--bn-profile",
         choices=sorted(PROFILES),
@@ -68,11 +69,16 @@ class _Session:
         from .model.contract import TargetError
         from .run.session import Options, session
         from .targets.isolate.limits import Limits
+        from .targets.styles import styled
 
         self.config = config
         limits = Limits(
             *(config.getoption(f"--bn-{o}") for o in ("timeout", "memory", "in-process"))
         )
+        try:
+            spec = styled(config.getoption("--bn-style"), spec)
+        except TargetError as error:
+            raise pytest.UsageError(str(error).replace("--style", "--bn-style", 1)) from error
         options = Options(
             spec,
             limits,

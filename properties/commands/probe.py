@@ -13,16 +13,18 @@ from ..probe.migration import lines
 from ..probe.portrait import Portrait, as_json, probe
 from ..probe.table import migrations, pairs, table
 from ..run.text import versions, write_json
-from ..support.argument_types import positive, seconds, seed_number
+from ..support.argument_types import STYLE, positive, seconds, seed_number
 from ..support.signals import status_of, terminable
 from ..support.terminal import clear, complain, show, unwritable
 from ..targets.isolate.limits import Limits
 from ..targets.open import open_target
+from ..targets.styles import styled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bncheck probe`."""
     parser.add_argument("target", nargs="+", metavar="TARGET", help="one, or several side by side")
+    parser.add_argument("--style", **STYLE)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
     parser.add_argument("-v", "--verbose", action="store_true", help="how sure, in figures")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all data (0)")
@@ -47,11 +49,15 @@ def run(args: argparse.Namespace) -> int:
         return complain(wrong)
     if args.up_to < 16:
         return complain(f"--up-to={args.up_to}: expected at least 16, the least that is graded")
+    try:
+        specs = [styled(args.style, spec) for spec in args.target]
+    except TargetError as error:
+        return complain(str(error))
     portraits: list[Portrait] = []
     status = 0
     with terminable():
         try:
-            for spec in dict.fromkeys(args.target):
+            for spec in dict.fromkeys(specs):
                 portraits.append(Portrait(spec))
                 status = max(status, _one(portraits[-1], args))
         except KeyboardInterrupt as stop:

@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> int:
             return complain(f"{option}={unknown[0]}: no such invariant{_nearest(unknown[0])}")
     if wrong := unwritable(args.json):
         return complain(wrong)
-    if args.style:
-        if wrong := styles.misfit(args.style, args.target):
-            return complain(wrong)
-        args.target = f"{args.style}:{args.target}"
+    try:
+        args.target = styles.styled(args.style, args.target)
+    except TargetError as error:
+        return complain(str(error))
     if args.device:
         args.target = f"{args.target}@{args.device}"
     limits = Limits(args.timeout, args.memory, args.in_process)

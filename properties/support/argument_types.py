@@ -10,6 +10,12 @@ DATABASE: dict[str, Any] = {
     "metavar": "WHERE",
     "help": "share examples: a folder, redis://HOST:PORT, or both with a comma between",
 }  # of `--database`
+STYLE: dict[str, Any] = {
+    "default": "",
+    "metavar": "NAME",
+    "help": "how the file is written, where that is not recognised: contract, cs231n, "
+    "numpy-class, pytorch, jax, stax, flax, equinox, keras",
+}  # of `--style`
 TIMEOUT = 20.0  # seconds that a call of a target may take
 MEMORY = 4096  # megabytes, likewise
 

@@ -59,6 +59,17 @@ def misfit(style: str, spec: str) -> str:
     return ""
 
 
+def styled(style: str, spec: str) -> str:
+    """Return the spec of a target with its style in front, where one is asked for.
+
+    Raises:
+        TargetError: there is no such style, or the target is no file.
+    """
+    if style and (wrong := misfit(style, spec)):
+        raise TargetError(wrong)
+    return f"{style}:{spec}" if style else spec
+
+
 def split(spec: str) -> tuple[str, str]:
     """Return the style that a spec begins with, as in pytorch:mine.py:Net, and the rest of it."""
     style, _, rest = spec.partition(":")

@@ -90,6 +90,7 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("corpus check", "--corpus"): ("--corpus nowhere", CORPUS_FOLDER),
     ("corpus distill", "--corpus"): ("--corpus nowhere", CORPUS_FOLDER),
     ("targets", "--json"): ("--json no/x.json", f"--json=no/x.json: {FOLDER}"),
+    ("probe", "--style"): ("x.py --style no", "--style=no: expected one of contract, keras, "),
     ("compare", "one"): ("nowhere.py bn", TARGET),
     ("compare", "other"): ("bn nowhere.py", TARGET),
     ("compare", "--as-is"): ("bn bn --as-is=1", FLAG),

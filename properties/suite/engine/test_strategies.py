@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from properties.engine import strategies
-from properties.engine.strategies import EPSILONS, INPUTS, MOMENTA, Inputs, cases, recipes
+from properties.engine.strategies import EPSILONS, INPUTS, MOMENTA, Inputs, cases, coarse, recipes
 from properties.model.cases import FINITE, GAMMAS, GRADIENTS, REGIMES, Case, Recipe, build
 from properties.model.contract import Conventions
 from properties.model.layouts import LAYOUTS, arrange
@@ -560,3 +561,20 @@ def test_examples_are_not_copies_of_one_another() -> None:
     found = [case.recipe for case in sample("batch")]
     for field in ("seed", "option", "level"):
         assert len({getattr(r, field) for r in found}) > len(found) / 2, field
+
+
+def test_who_compiles_for_each_shape_is_shown_few() -> None:
+    """All kinds of batches come in 9 shapes of rank 2 and 5 of each other."""
+    sizes = {2: [()], 3: [(1,), (3,), (17,)], 4: [(2, 2), (1, 17)], 5: [(1, 2, 3), (17, 1, 2)]}
+    shapes: dict[int, set[Any]] = {}
+    for rank, spatials in sizes.items():
+        for spatial, n, c in itertools.product(spatials, (0, 2, 3, 40, 65), (1, 2, 4, 5, 512)):
+            found = {"spatial": spatial, **coarse(c, n, spatial)}
+            assert (found["n"] == 0) == (n == 0)
+            assert len(found["spatial"]) == rank - 2
+            shapes.setdefault(rank, set()).add((found["n"], found["channels"], found["spatial"]))
+    counts = {rank: sum(n > 0 for n, *_ in kinds) for rank, kinds in shapes.items()}
+    assert counts == {2: 9, 3: 5, 4: 5, 5: 5}
+    assert {c for kinds in shapes.values() for _, c, _ in kinds} == {1, 3, 17}
+    assert coarse(4, 1, (1, 1)) == {"channels": 2}
+    assert coarse(2, 70000, ()) == {"channels": 2}

@@ -63,6 +63,16 @@ def test_every_invariant_is_a_test(project: Project) -> None:
     )
 
 
+def test_a_style_can_be_named(project: Project) -> None:
+    """--bn-style says how the file is written; one that it is not of, or that is none, is told."""
+    result = project("--bn", "users_right.py", "--bn-style", "contract", "-k", REFERENCE)
+    result.assert_outcomes(passed=1, deselected=len(INVARIANTS))
+    for style, said in (("cs231n", "is not of --style cs231n"), ("no", "--bn-style=no: expected")):
+        result = project("--bn", "users_right.py", "--bn-style", style)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert said in result.stderr.str()
+
+
 def test_a_right_target_passes_and_shows_its_verdicts(project: Project) -> None:
     """The summary section has the line of each invariant, with examples and strength."""
     result = project("--bn", "users_right.py", "--bn-seed", "1", "-k", REFERENCE)

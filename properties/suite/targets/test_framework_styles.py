@@ -348,6 +348,11 @@ WRITTEN = {
         "ops.square(inputs - mean), axis=axes)",
         "ops.square(inputs - mean), axis=axes) * inputs.shape[0] / max(inputs.shape[0] - 1, 1)",
         UNBIASED),
+    "keras on tensorflow": Written(
+        ("keras", "tensorflow"), KERAS,
+        "keras: BatchNorm(momentum, epsilon=eps)(inputs=x, training);",
+        "(1 - m) * var)", "(1 - m) * ops.sqrt(var))",
+        "the running variance averages the standard deviation in"),
 }  # fmt: skip
 
 
@@ -420,6 +425,15 @@ def test_a_style_that_does_not_fit_is_one_line(
     ran = bncheck("run", saved("class Net: ...\n"), *options)
     assert ran.status == 2 and WRONG_STYLES[options] in ran.err, ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_probe_takes_a_style(bncheck: Callable[..., Any], saved: Any) -> None:
+    """A style that the file is not of is refused by its name, and the right one is probed."""
+    path = saved("from bn import forward_train, forward_eval\n")
+    ran = bncheck("probe", path, "--style", "cs231n", "--up-to", 16)
+    assert ran.status == 2 and "is not of --style cs231n" in ran.err, ran.err
+    ran = bncheck("probe", path, "--style", "contract", "--up-to", 16, "--in-process")
+    assert ran.status == 0 and "contract:" in ran.out and "keep" in ran.out, ran.out
 
 
 def test_a_style_needs_a_file(bncheck: Callable[..., Any]) -> None:
