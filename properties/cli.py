@@ -94,6 +94,8 @@ _ROOMS = {  # command: the module that has it, the prefix of its functions there
     "report": ("report", "report_", "judge every installed target, on one page"),
     "diff": ("diff", "diff_", "what changed between two results, and if for the worse"),
     "kill-matrix": ("kill_matrix", "", "run every invariant on every known bug"),
+    "exam": ("exam", "", "run your own tests against the known bugs"),
+    "strength": ("strength", "", "how many gradient bugs one loss can show"),
     "experiment": ("experiment", "", "train with and without batch norm, draw both"),
 }
 

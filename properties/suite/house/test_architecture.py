@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "properties.probe": {"numpy", "hypothesis"},
     "properties.hunt": {"numpy", "hypothesis", "distributed"},
     "properties.report": ANY,
+    "properties.exam": {"numpy", "torch", "matplotlib"},
     "properties.experiment": {"numpy", "scipy", "sklearn", "matplotlib"},
     "properties.commands": {"numpy", "packaging"},
     "properties.cli": set(),

@@ -1,0 +1,1 @@
+"""The exam of other people's tests: known bugs put in place of what they test."""
