@@ -88,7 +88,7 @@ def _slope(loss: Callable[..., float], y: Array, w: Array, t: Array) -> Array:
     dy = np.empty_like(y)
     for index in np.ndindex(y.shape):
         step = np.zeros_like(y)
-        step[index] = STEP * float(max(1.0, abs(y[index])))
+        step[index] = STEP * max(1.0, float(abs(y[index])))
         dy[index] = (loss(y + step, w, t) - loss(y - step, w, t)) / (2 * step[index])
     return dy
 
