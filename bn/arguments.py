@@ -65,7 +65,7 @@ def mask(value: Any, shape: tuple[int, ...], per_activation: bool) -> Mask:
     if per_activation:
         refuse(ValueError, "per_activation=True", "no mask", "leave the mask out")
     kind, places = getattr(value, "dtype", type(value).__name__), (shape[0], *shape[2:])
-    if not isinstance(value, np.ndarray) or kind != bool or value.shape != places:
+    if not isinstance(value, np.ndarray) or value.dtype != bool or value.shape != places:
         given, expected = f"mask={kind} {np.shape(value)}", f"bool {places}, x without its channels"
         refuse(ValueError, given, expected, "pass True where x counts")
     return value.copy()
