@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
 DType = np.dtype[Any]
+Mask = NDArray[np.bool_]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 BLOCK = 1 << 19  # elements: 2 MiB of float32; smaller blocks cost more calls than cache misses
@@ -82,15 +83,21 @@ def apply(ufunc: np.ufunc, block: Array, vector: Array, out: Array) -> Array:
     return out
 
 
-def load(values: Array, rows: slice, part: Columns, scratch: Array) -> Array:
-    """Read a block (rows, width): a view if it is plain memory of scratch's dtype, else a copy."""
+def shift(pivot: Float64 | None, part: Columns, dtype: DType) -> Array | None:
+    """Spread a pivot; None where all of it is zero: x - 0 is x to the bit."""
+    return spread(pivot, part, dtype) if pivot is not None and pivot.any() else None
+
+
+def load(values: Array, pivot: Array | None, rows: slice, part: Columns, scratch: Array) -> Array:
+    """Read values - pivot of a block (rows, width): a view where that is plain memory."""
     block = values[rows, part.channels, part.places]
+    copy = scratch[: block.size].reshape(len(block), -1)
     flags = values.flags
     if values.dtype != scratch.dtype or not (flags.c_contiguous and flags.aligned):
-        copy = scratch[: block.size].reshape(block.shape)
-        np.copyto(copy, block, casting="same_kind")
+        np.copyto(copy.reshape(block.shape), block, casting="same_kind")
         block = copy
-    return block.reshape(len(block), -1)
+    block = block.reshape(copy.shape)
+    return block if pivot is None else apply(np.subtract, block, pivot, copy)
 
 
 def channel_sums(block: Array, scratch: Array, size: tuple[int, int]) -> Array:
@@ -124,15 +131,12 @@ def paired_sums(x: Array, pivot: Float64, dy: Array | None, dtype: DType) -> Flo
     if x.size == 0:
         return total
     scratch = np.empty((3, min(x.size, BLOCK)), dtype)
-    shifted = bool(pivot.any())  # x - 0 is x to the bit, so channels stay independent
     for part in columns(x.shape):
-        shift = spread(pivot, part, dtype) if shifted else None
+        centre = shift(pivot, part, dtype)
         for rows in row_slices(len(x), part.rows):
-            xc = load(x, rows, part, scratch[0])  # (rows, width)
-            product, buffer = scratch[1:, : xc.size].reshape(2, *xc.shape)
-            if shift is not None:
-                xc = apply(np.subtract, xc, shift, scratch[0, : xc.size].reshape(xc.shape))
-            first = xc if dy is None else load(dy, rows, part, buffer.reshape(-1))
+            xc = load(x, centre, rows, part, scratch[0])  # (rows, width)
+            product = scratch[1, : xc.size].reshape(xc.shape)
+            first = xc if dy is None else load(dy, None, rows, part, scratch[2])
             sums = np.empty((2, part.size[0]))
             sums[0] = channel_sums(first, product, part.size)
             sums[1] = channel_sums(np.multiply(first, xc, out=product), product, part.size)
@@ -162,10 +166,9 @@ def combine(terms: Sequence[Term], constant: Float64 | None, out: Array, dtype: 
         if term.rest is not None:
             known = term.scale.astype(dtype) * term.rest  # (c,)
             offset = np.subtract(-0.0 if offset is None else offset, known, out=known)
-    shifts = [t.pivot if t.pivot is not None and t.pivot.any() else None for t in terms]
     scratch = np.empty((2, min(out.size, BLOCK)), dtype)
     for part in columns(out.shape):
-        pivots = [None if p is None else spread(p, part, dtype) for p in shifts]
+        pivots = [shift(term.pivot, part, dtype) for term in terms]
         scales = [spread(term.scale, part, dtype) for term in terms]
         offsets = None if offset is None else spread(offset, part, dtype)
         for rows in row_slices(len(out), part.rows):
@@ -174,9 +177,7 @@ def combine(terms: Sequence[Term], constant: Float64 | None, out: Array, dtype: 
             product = scratch[1, : flat.size].reshape(flat.shape)
             target = flat if out.dtype == dtype else scratch[0, : flat.size].reshape(flat.shape)
             for index, term in enumerate(terms):
-                block = load(term.values, rows, part, scratch[1])
-                if (pivot := pivots[index]) is not None:
-                    block = apply(np.subtract, block, pivot, product)
+                block = load(term.values, pivots[index], rows, part, scratch[1])
                 apply(np.multiply, block, scales[index], product if index else target)
                 if index:
                     np.add(target, product, out=target)
@@ -184,29 +185,26 @@ def combine(terms: Sequence[Term], constant: Float64 | None, out: Array, dtype: 
                 apply(np.add, target, offsets, target)
             if target is not flat:
                 np.copyto(flat, target, casting="same_kind")
-    if dtype == FLOAT32:
-        combine_wide(terms, constant, offset, out)
-    return out
-
-
-def combine_wide(
-    terms: Sequence[Term], constant: Float64 | None, offset: Float64 | None, out: Array
-) -> None:
-    """Do again in float64 the channels that have a factor beyond float32's safe range."""
-    wide, size = np.zeros(out.shape[1], bool), np.empty(out.shape[1])
-    for factor in (offset, *(term.pivot for term in terms), *(term.scale for term in terms)):
-        if factor is not None:
-            np.abs(factor, out=size)  # (c,)
-            wide |= (size > HUGE) | (size < TINY) & (size > 0)
-    if wide.any():
+    if dtype == FLOAT32 and (wide := beyond_float32(offset, terms, out.shape[1])).any():
         some = [
             Term(t.values[:, wide], pick(t.pivot, wide), pick(t.rest, wide), t.scale[wide])
             for t in terms
         ]
         shape = (len(out), int(wide.sum()), out.shape[2])
         out[:, wide] = combine(some, pick(constant, wide), np.empty(shape), FLOAT64)
+    return out
 
 
-def pick(vector: Float64 | None, channels: NDArray[np.bool_]) -> Float64 | None:
+def beyond_float32(offset: Float64 | None, terms: Sequence[Term], channels: int) -> Mask:
+    """Say which channels have a factor beyond float32's safe range."""
+    wide, size = np.zeros(channels, bool), np.empty(channels)
+    for factor in (offset, *(term.pivot for term in terms), *(term.scale for term in terms)):
+        if factor is not None:
+            np.abs(factor, out=size)  # (c,)
+            wide |= (size > HUGE) | (size < TINY) & (size > 0)
+    return wide
+
+
+def pick(vector: Float64 | None, channels: Mask) -> Float64 | None:
     """Select channels."""
     return None if vector is None else vector[channels]

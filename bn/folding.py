@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .arguments import check_number, check_running, check_vector, check_weight
+from . import arguments as check
 from .blocks import Array
 from .statistics import running_statistics
 
@@ -30,25 +30,31 @@ def fold(
         running_mean, running_var: (out,), these five float32 for float16, else of weight's dtype.
         eps: as for forward_eval.
         transposed, groups: those of the layer.
-    Returns:
-        weight, of its dtype; bias, of running_mean's dtype.
-    Raises:
-        TypeError, ValueError: an argument of another kind, shape, dtype or range.
+    Returns: weight, of its dtype; bias, of running_mean's dtype.
     Source: Jacob et al. (2018), arXiv:1712.05877, section 3.2.
     """
-    (weight, like), eps = check_weight(weight, transposed, groups), check_number("eps", eps)
-    vectors = {"bias": bias, "gamma": gamma, "beta": beta}
-    checked = [check_vector(name, value, like) for name, value in vectors.items()]
-    shift, scale, start = (None if v is None else v.astype(np.float64) for v in checked)
-    mean, var = check_running(running_mean, running_var, like, needed=True)
+    axes = "(out, in/groups, *k) or, transposed, (in, out/groups, *k)"
+    weight, groups = (
+        check.batch("weight", weight, axes),
+        check.count("groups", groups, 1),
+    )
+    if len(weight) % groups:
+        expected = f"a divisor of {len(weight)}, the first axis of weight"
+        check.refuse(ValueError, f"groups={groups}", expected, "pass that of the layer")
+    channels = weight.shape[1] * groups if transposed else len(weight)
+    x = np.empty((0, channels), weight.dtype)  # what the layer returns, of no sample
+    eps, shift = check.number("eps", eps), check.parameter("bias", bias, x, 0.0)
+    scale, start = (
+        check.parameter("gamma", gamma, x, 1.0),
+        check.parameter("beta", beta, x, 0.0),
+    )
+    mean, var = check.running(running_mean, running_var, x)
     with np.errstate(all="ignore"):
-        factor = running_statistics(mean, var).rstd(eps) * (1.0 if scale is None else scale)
-        moved = ((0.0 if shift is None else shift) - mean.astype(np.float64)) * factor
-        moved += 0.0 if start is None else start  # (out,) (27)
-        shape = (len(weight), *[1] * (weight.ndim - 1))
+        factor = running_statistics(mean, var).rstd(eps) * scale
+        moved = (shift - mean.astype(np.float64)) * factor + start  # (out,) (27)
         if transposed:  # output channel g * (out / groups) + j belongs to the inputs of group g
             factor = factor.reshape(groups, -1).repeat(len(weight) // groups, axis=0)
-            shape = (*factor.shape, *[1] * (weight.ndim - 2))
+        shape = (*weight.shape[: 1 + transposed], *[1] * (weight.ndim - 1 - transposed))
         scaled = weight.astype(np.float64) * factor.reshape(shape)  # like weight (27)
     kept = mean.dtype.newbyteorder("=")
     return scaled.astype(weight.dtype.newbyteorder("=")), moved.astype(kept)

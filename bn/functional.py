@@ -6,21 +6,13 @@ reference/derivation.md.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .arguments import (
-    check_batch,
-    check_like,
-    check_mask,
-    check_number,
-    check_running,
-    check_saved,
-    check_vector,
-)
-from .blocks import FLOAT64, SMALL, Array, DType, Float64, Term, combine, paired_sums
+from . import arguments as check
+from .blocks import FLOAT64, SMALL, Array, DType, Float64, Mask, Term, combine, paired_sums
 from .statistics import (
     Statistics,
     batch_statistics,
@@ -29,7 +21,16 @@ from .statistics import (
     working_dtype,
 )
 
-Mask = NDArray[np.bool_]
+CONVENTIONS = {
+    "momentum": "keep",
+    "running_var": "biased",
+    "statistics": "per_channel",
+    "channel_axis": 1,
+    "ndim": [2, 3, 4, 5],
+    "dtypes": ["float16", "float32", "float64"],
+    "accumulator": "same",  # float16 is computed in float32
+    "subnormals": "kept",
+}
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Saved:
 
     training: bool
     shape: tuple[int, ...]
-    kept: Mask | None  # (n, s), what a mask keeps
-    x: Array  # (n, c, s), or (m, c, 1) of what is kept
+    per_activation: bool
+    mask: Mask | None  # (n, *spatial)
+    x: Array  # (n, c, s), or (m, c, 1) of what a mask keeps
     gamma: Float64  # (c,), 1 for None
-    gamma_dtype: DType | None
-    beta_dtype: DType | None
+    given: tuple[bool, bool]  # whether gamma and beta are not None
     statistics: Statistics
     rstd: Float64  # (c,)
 
@@ -81,20 +82,27 @@ def forward_train(
     Returns:
         y: like x, in C order and native byte order; the new running statistics, new arrays or
         None; saved, for backward_train, jvp_train and double_backward_train.
-    Raises:
-        TypeError, ValueError: an argument of another kind, shape, dtype or range.
     Source: Ioffe and Szegedy (2015), Batch Normalization, arXiv:1502.03167, algorithm 1.
     """
-    rows, shape = channel_rows(x, per_activation)
-    kept = None if mask is None else check_mask(mask, shape, per_activation)
-    rows = gathered(rows, kept)
-    gamma, beta = check_vector("gamma", gamma, rows), check_vector("beta", beta, rows)
-    running = check_running(running_mean, running_var, rows)
-    eps, momentum = check_number("eps", eps), check_number("momentum", momentum, 1.0)
+    whole, running = check.batch("x", x, "(n, c, *spatial)"), None
+    mask = None if mask is None else check.mask(mask, whole.shape, per_activation)
+    x = channel_rows(whole, mask, per_activation)
+    given = gamma is not None, beta is not None
+    scale, shift = (
+        check.parameter("gamma", gamma, x, 1.0),
+        check.parameter("beta", beta, x, -0.0),
+    )
+    if running_mean is not None or running_var is not None:
+        running = check.running(running_mean, running_var, x)
+    eps, momentum = (
+        check.number("eps", eps),
+        check.number("momentum", momentum, 1.0),
+    )
     with np.errstate(all="ignore"):
-        batch = batch_statistics(rows, summing_dtype(rows))
-        saved = save(True, shape, kept, rows, gamma, beta, batch, eps)
-        y = normalize(saved, beta, summing_dtype(rows))
+        batch = batch_statistics(x, summing_dtype(x))  # (1) (3)
+        kept = whole.shape, per_activation, mask, x, scale, given
+        saved = Saved(True, *kept, batch, batch.rstd(eps))  # (4)
+        y = written([xhat(saved, scale)], shift, saved)  # (6)
         new = (None, None) if running is None else move_running(*running, batch, momentum)
     return y, *new, saved
 
@@ -115,16 +123,21 @@ def forward_eval(
 
     Args: as for forward_train, the running statistics not None.
     Returns: y, like x, in C order and native byte order; saved, for backward_eval.
-    Raises: TypeError, ValueError: an argument of another kind, shape, dtype or range.
     Source: Ioffe and Szegedy (2015), arXiv:1502.03167, algorithm 2.
     """
-    rows, shape = channel_rows(x, per_activation)
-    gamma, beta = check_vector("gamma", gamma, rows), check_vector("beta", beta, rows)
-    running = check_running(running_mean, running_var, rows, needed=True)
-    eps = check_number("eps", eps)
+    whole = check.batch("x", x, "(n, c, *spatial)")
+    x = channel_rows(whole, None, per_activation)
+    given = gamma is not None, beta is not None
+    scale, shift = (
+        check.parameter("gamma", gamma, x, 1.0),
+        check.parameter("beta", beta, x, -0.0),
+    )
+    running = running_statistics(*check.running(running_mean, running_var, x))
+    eps = check.number("eps", eps)
     with np.errstate(all="ignore"):
-        saved = save(False, shape, None, rows, gamma, beta, running_statistics(*running), eps)
-        return normalize(saved, beta, working_dtype(rows.dtype)), saved
+        kept = whole.shape, per_activation, None, x, scale, given
+        saved = Saved(False, *kept, running, running.rstd(eps))
+        return written([xhat(saved, scale)], shift, saved), saved  # (16)
 
 
 def backward_train(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
@@ -134,22 +147,19 @@ def backward_train(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array 
     dgamma = sum(dy * xhat)                                                                (9)
     dx = gamma * rstd * (dy - mean(dy) - xhat * mean(dy * xhat))                          (15)
 
-    Args:
-        dy: of the shape and dtype of x.
-        saved: from forward_train; it is not changed.
-    Returns:
-        dx: like x; dgamma, dbeta: (c,) in the dtypes of gamma and beta, None where those are None.
-    Raises:
-        TypeError, ValueError: dy of another kind, shape or dtype; saved of another function.
+    Args: dy, of the shape and dtype of x; saved, from forward_train, not changed.
+    Returns: dx, like x; dgamma, dbeta, like gamma and beta, None where those are None.
     Source: Ioffe and Szegedy (2015), arXiv:1502.03167, section 3, solved for dx.
     """
-    check_saved(saved, Saved, training=True)
-    dy = seen_as_x("dy", dy, saved)
+    check.saved(saved, Saved, training=True)
+    dy = rows_like_x("dy", dy, saved)
     with np.errstate(all="ignore"):
-        sums = gradient_sums(dy, saved)
+        sums = gradient_sums(dy, saved)  # (2, c) (8) (9)
         dgamma, dbeta = parameter_gradients(sums, saved)
-        sums /= saved.statistics.n
-        return input_gradient(dy, sums, saved), dgamma, dbeta
+        mean_dy, mean_dy_xhat = np.divide(sums, saved.statistics.n, out=sums)  # (c,) each
+        scale = saved.gamma * saved.rstd  # (c,)
+        terms = [Term(dy, None, mean_dy, scale), xhat(saved, -scale * mean_dy_xhat)]
+        return written(terms, None, saved), dgamma, dbeta  # (15)
 
 
 def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
@@ -161,45 +171,40 @@ def backward_eval(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array |
 
     Args: dy, of the shape and dtype of x; saved, from forward_eval, not changed.
     Returns: dx, dgamma, dbeta as backward_train does.
-    Raises: TypeError, ValueError: dy of another kind, shape or dtype; saved of another function.
     """
-    check_saved(saved, Saved, training=False)
-    dy = seen_as_x("dy", dy, saved)
+    check.saved(saved, Saved, training=False)
+    dy = rows_like_x("dy", dy, saved)
     with np.errstate(all="ignore"):
-        sums = gradient_sums(dy, saved)
-        terms = [Term(dy, None, None, saved.gamma * saved.rstd)]
-        dx = combine(terms, None, like_x(saved), working_dtype(dy.dtype))  # (17)
-        return dx.reshape(saved.shape), *parameter_gradients(sums, saved)
+        sums = gradient_sums(dy, saved)  # (2, c) (8) (9)
+        dx = written([Term(dy, None, None, saved.gamma * saved.rstd)], None, saved)  # (17)
+        return dx, *parameter_gradients(sums, saved)
 
 
-def channel_rows(x: Array, per_activation: bool) -> tuple[Array, tuple[int, ...]]:
-    """Check x; see it as (n, c, s) and give its shape."""
-    x = check_batch("x", x, "(n, c, *spatial)")
-    n, c, s = x.shape[0], x.shape[1], math.prod(x.shape[2:])
-    return x.reshape((n, c * s, 1) if per_activation else (n, c, s)), x.shape
+def channel_rows(array: Array, mask: Mask | None, per_activation: bool) -> Array:
+    """See (n, c, *spatial) as (n, c, s), or (n, c * s, 1); what a mask keeps as (m, c, 1)."""
+    if mask is not None:
+        return np.moveaxis(array, 1, -1)[mask][..., None]
+    n, c, s = array.shape[0], array.shape[1], math.prod(array.shape[2:])
+    return array.reshape((n, c * s, 1) if per_activation else (n, c, s))
 
 
-def gathered(rows: Array, kept: Mask | None) -> Array:
-    """Return what is kept of (n, c, s) as (m, c, 1); all of it, as it is, without a mask."""
-    return rows if kept is None else rows.transpose(0, 2, 1)[kept][..., None]
-
-
-def seen_as_x(name: str, value: Array, saved: Saved) -> Array:
+def rows_like_x(name: str, value: Array, saved: Saved) -> Array:
     """Check an array like the forward's x, and see it as x was."""
-    array = check_like(name, value, saved.shape, saved.x)
-    if saved.kept is None:
-        return array.reshape(saved.x.shape)
-    return gathered(array.reshape(*saved.shape[:2], -1), saved.kept)
+    size, why = saved.x.dtype.itemsize, "that of x in the forward that returned saved"
+    array = check.form(name, value, saved.shape, size, why, "pass that forward's saved")
+    return channel_rows(array, saved.mask, saved.per_activation)
 
 
-def spread(rows: Array, saved: Saved) -> Array:
-    """Return a result in the shape of x, 0 where a mask keeps nothing."""
-    if saved.kept is None:
+def written(terms: Sequence[Term], constant: Float64 | None, saved: Saved) -> Array:
+    """Return constant + the sum of the terms in the form of x, 0 where a mask keeps nothing."""
+    dtype = summing_dtype(saved.x) if saved.training else working_dtype(saved.x.dtype)
+    out = np.empty(saved.x.shape, saved.x.dtype.newbyteorder("="))
+    rows = combine(terms, constant, out, dtype)
+    if saved.mask is None:
         return rows.reshape(saved.shape)
-    n, s = saved.kept.shape
-    whole = np.zeros((n, s, rows.shape[1]), rows.dtype)
-    whole[saved.kept] = rows[..., 0]
-    return np.ascontiguousarray(whole.transpose(0, 2, 1)).reshape(saved.shape)
+    whole = np.zeros((*saved.mask.shape, rows.shape[1]), rows.dtype)
+    whole[saved.mask] = rows[..., 0]
+    return np.ascontiguousarray(np.moveaxis(whole, -1, 1))
 
 
 def summing_dtype(x: Array) -> DType:
@@ -207,39 +212,9 @@ def summing_dtype(x: Array) -> DType:
     return FLOAT64 if x.size <= SMALL else working_dtype(x.dtype)
 
 
-def save(
-    training: bool,
-    shape: tuple[int, ...],
-    kept: Mask | None,
-    x: Array,
-    gamma: Array | None,
-    beta: Array | None,
-    statistics: Statistics,
-    eps: float,
-) -> Saved:
-    """Keep x and copies of the rest."""
-    scale = np.ones(x.shape[1]) if gamma is None else np.array(gamma, np.float64)
-    kinds = [None if v is None else v.dtype.newbyteorder("=") for v in (gamma, beta)]
-    return Saved(
-        training, shape, kept, x, scale, kinds[0], kinds[1], statistics, statistics.rstd(eps)
-    )
-
-
-def xhat_term(saved: Saved, scale: Float64) -> Term:
-    """Return scale * xhat, (5)."""
+def xhat(saved: Saved, scale: Float64) -> Term:
+    """Return the term scale * xhat, (5)."""
     return Term(saved.x, saved.statistics.pivot, saved.statistics.rest, scale * saved.rstd)
-
-
-def like_x(saved: Saved) -> Array:
-    """Return memory for a result like x (n, c, s)."""
-    return np.empty(saved.x.shape, saved.x.dtype.newbyteorder("="))
-
-
-def normalize(saved: Saved, beta: Array | None, dtype: DType) -> Array:
-    """Return y = gamma * xhat + beta, (6)."""
-    constant = None if beta is None else beta.astype(np.float64)
-    y = combine([xhat_term(saved, saved.gamma)], constant, like_x(saved), dtype)  # (6), (16)
-    return spread(y, saved)
 
 
 def gradient_sums(dy: Array, saved: Saved) -> Float64:
@@ -256,15 +231,7 @@ def gradient_sums(dy: Array, saved: Saved) -> Float64:
     return sums
 
 
-def input_gradient(dy: Array, means: Float64, saved: Saved) -> Array:
-    """Return dx, like x, from the means of dy and of dy * xhat (2, c), (15)."""
-    scale = saved.gamma * saved.rstd  # (c,)
-    terms = [Term(dy, None, means[0], scale), xhat_term(saved, -scale * means[1])]
-    return spread(combine(terms, None, like_x(saved), summing_dtype(dy)), saved)  # (15)
-
-
 def parameter_gradients(sums: Float64, saved: Saved) -> tuple[Array | None, Array | None]:
-    """Round dgamma and dbeta to the dtypes of gamma and beta."""
-    dgamma = None if saved.gamma_dtype is None else sums[1].astype(saved.gamma_dtype)
-    dbeta = None if saved.beta_dtype is None else sums[0].astype(saved.beta_dtype)
-    return dgamma, dbeta
+    """Round dgamma and dbeta to the dtype of gamma and beta."""
+    dbeta, dgamma = sums.astype(working_dtype(saved.x.dtype))
+    return dgamma if saved.given[0] else None, dbeta if saved.given[1] else None

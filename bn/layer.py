@@ -4,20 +4,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from . import arguments as check
 from . import functional
-from .arguments import check_batch, check_number, check_state, refuse
 from .blocks import Array
 from .statistics import initial_state, move_running
 
 STATE = ("gamma", "beta", "running_mean", "running_var")
-
-
-class PerThread(threading.local):
-    """What one thread's last forward and backward left behind."""
-
-    saved: functional.Saved | None = None
-    dgamma: Array | None = None
-    dbeta: Array | None = None
 
 
 class BatchNormalization:
@@ -32,9 +24,7 @@ class BatchNormalization:
         momentum: share of the running statistics that is kept, 0 to 1.
         running_mean, running_var: (c,) like gamma; None for 0 and 1 from the first forward on.
         eps: finite, >= 0.
-    Raises:
-        TypeError, ValueError: momentum or eps out of range, in forward all that forward_train and
-            forward_eval raise; the layer's state is then as it was.
+    What forward refuses leaves the layer's state as it was.
     """
 
     def __init__(
@@ -47,20 +37,20 @@ class BatchNormalization:
         eps: float = 1e-5,
     ) -> None:
         self.gamma, self.beta = gamma, beta
-        self.momentum = check_number("momentum", momentum, 1.0)
-        self.eps = check_number("eps", eps, float("inf"))
+        self.momentum = check.number("momentum", momentum, 1.0)
+        self.eps = check.number("eps", eps, float("inf"))
         self.running_mean, self.running_var = running_mean, running_var
-        self._lock, self._own = threading.Lock(), PerThread()
+        self._lock, self._own = threading.Lock(), threading.local()
 
     @property
     def dgamma(self) -> Array | None:
         """(c,) gradient by gamma of this thread's last backward."""
-        return self._own.dgamma
+        return getattr(self._own, "dgamma", None)
 
     @property
     def dbeta(self) -> Array | None:
         """(c,) gradient by beta of this thread's last backward."""
-        return self._own.dbeta
+        return getattr(self._own, "dbeta", None)
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """Return y (like x).
@@ -87,10 +77,10 @@ class BatchNormalization:
 
     def backward(self, dout: Array) -> Array:
         """Return dx (like x) and set dgamma and dbeta, for this thread's last forward."""
-        saved = self._own.saved
+        saved = getattr(self._own, "saved", None)
         if saved is None:
             fix = "call forward first, in the same thread"
-            refuse(ValueError, "saved=None", "a forward before this backward", fix)
+            check.refuse(ValueError, "saved=None", "a forward before this backward", fix)
         backward = functional.backward_train if saved.training else functional.backward_eval
         dx, self._own.dgamma, self._own.dbeta = backward(dout, saved)
         return dx
@@ -98,20 +88,12 @@ class BatchNormalization:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of gamma, beta and the running statistics, without those that are None."""
         with self._lock:
-            return {
-                name: getattr(self, name).copy()
-                for name in STATE
-                if getattr(self, name) is not None
-            }
+            arrays = {name: getattr(self, name) for name in STATE}
+        return {name: array.copy() for name, array in arrays.items() if array is not None}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take the arrays of a state_dict, copied; what is missing becomes None.
-
-        Raises:
-            TypeError, ValueError: an unknown name, not a float array, lengths that differ; the
-                layer is then as it was.
-        """
-        arrays = check_state(state, STATE)
+        """Take the arrays of a state_dict, copied, or none; what is missing becomes None."""
+        arrays = check.state(state, STATE)
         with self._lock:
             for name in STATE:
                 setattr(self, name, arrays.get(name))
@@ -122,10 +104,10 @@ class BatchNormalization:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._lock, self._own = threading.Lock(), PerThread()
+        self._lock, self._own = threading.Lock(), threading.local()
 
     def _running(self, x: Array) -> tuple[Any, Any]:
         if self.running_mean is None and self.running_var is None:
-            x = check_batch("x", x, "(n, c, *spatial)")
+            x = check.batch("x", x, "(n, c, *spatial)")
             return initial_state(x.shape[1], x.dtype)
         return self.running_mean, self.running_var

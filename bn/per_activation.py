@@ -16,16 +16,7 @@ from .statistics import merge_gradients as merge_gradients
 from .statistics import merge_statistics as merge_statistics
 from .synchronised import sync_backward_train as sync_backward_train
 
-CONVENTIONS = {
-    "momentum": "keep",
-    "running_var": "biased",
-    "statistics": "per_activation",
-    "channel_axis": 1,
-    "ndim": [2, 3, 4, 5],
-    "dtypes": ["float16", "float32", "float64"],
-    "accumulator": "same",  # float16 is computed in float32
-    "subnormals": "kept",
-}
+CONVENTIONS = functional.CONVENTIONS | {"statistics": "per_activation"}
 
 forward_train = partial(functional.forward_train, per_activation=True)
 forward_eval = partial(functional.forward_eval, per_activation=True)

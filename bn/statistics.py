@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import check_count, check_dtype, check_shards, check_variances
+from . import arguments as check
 from .blocks import FLOAT32, FLOAT64, Array, DType, Float64, channel_sums, paired_sums
 
 
@@ -90,43 +90,36 @@ def working_dtype(dtype: DType) -> DType:
     return FLOAT64 if dtype.itemsize == 8 else FLOAT32
 
 
-def running_average(running: Array, batch: Float64, momentum: float, n: int) -> Array:
-    """Return momentum * running + (1 - momentum) * batch as a new array, (18), (19).
+def move_running(
+    running_mean: Array, running_var: Array, batch: Statistics, momentum: float
+) -> tuple[Array, Array]:
+    """Return momentum * running + (1 - momentum) * batch, new arrays, (18), (19).
 
     Exactly running for momentum = 1 or an empty batch, exactly batch for momentum = 0, NaN too.
     """
-    if momentum == 1 or n == 0:
-        new: Array = running
-    elif momentum == 0:
-        new = batch
-    else:
-        new = momentum * running.astype(np.float64) + (1 - momentum) * batch  # (c,) (18) (19)
-    return new.astype(running.dtype.newbyteorder("="))
 
+    def average(old: Array, now: Float64) -> Array:
+        if momentum == 1 or batch.n == 0:
+            new: Array = old
+        elif momentum == 0:
+            new = now
+        else:
+            new = momentum * old.astype(np.float64) + (1 - momentum) * now  # (c,) (18) (19)
+        return new.astype(old.dtype.newbyteorder("="))
 
-def move_running(
-    mean: Array, var: Array, batch: Statistics, momentum: float
-) -> tuple[Array, Array]:
-    """Return the running statistics after one more batch."""
     with np.errstate(all="ignore"):
-        return (
-            running_average(mean, batch.mean, momentum, batch.n),  # (c,) (18)
-            running_average(var, batch.var, momentum, batch.n),  # (c,) (19)
-        )
+        return average(running_mean, batch.mean), average(running_var, batch.var)
 
 
 def initial_state(channels: int, dtype: Any) -> tuple[Array, Array]:
     """Return running_mean = 0 and running_var = 1, (20).
 
-    Args:
-        channels: number of channels c.
-        dtype: dtype of x; float16 has float32 statistics.
-    Returns:
-        running_mean, running_var: (c,) each.
+    Args: channels, their number c; dtype, that of x: float16 has float32 statistics.
+    Returns: running_mean, running_var, (c,) each.
     Source: Ioffe and Szegedy (2015), arXiv:1502.03167; the start at 1 is PyTorch's and Keras's.
     """
-    kept = working_dtype(check_dtype("dtype", dtype, "pass x.dtype"))
-    channels = check_count("channels", channels, 0)
+    kept = working_dtype(check.dtype("dtype", dtype, "pass x.dtype"))
+    channels = check.count("channels", channels, 0)
     return np.zeros(channels, kept), np.ones(channels, kept)
 
 
@@ -137,28 +130,21 @@ def merge_statistics(
 
     mean = sum(count_i mean_i) / n,  var = sum(count_i (var_i + (mean_i - mean)**2)) / n   (25)
 
-    Args:
-        counts: (k,) integers, the values per channel of each shard; shards of 0 are ignored.
-        means, variances: (k, c), one float dtype; the variances biased.
-    Returns:
-        count: int; mean, var: (c,) in the dtype of means, zero if all shards are empty.
-    Raises:
-        TypeError, ValueError: an argument of another kind or shape.
+    Args: counts, (k,) integers, the values per channel of each shard, shards of 0 being ignored;
+        means and biased variances, (k, c), one float dtype.
+    Returns: count; mean, var, (c,) in the dtype of means, zero if all shards are empty.
     Source: Chan, Golub, LeVeque (1983), eq. 2.1.
     """
-    counts, (means, variances) = check_shards(counts, means=means, variances=variances)
-    check_variances("variances", variances)
-    kept = means.dtype.newbyteorder("=")
-    count, full = int(counts.sum()), counts > 0
-    if count == 0:
-        return 0, np.zeros(means.shape[1], kept), np.zeros(means.shape[1], kept)
-    weights = counts[full, None] / count  # (k, 1)
-    means, variances = means[full].astype(np.float64), variances[full].astype(np.float64)
+    counts, checked = check.shards(counts, means=means, variances=variances)
+    check.variances("variances", variances)
+    count, full, kept = int(counts.sum()), counts > 0, means.dtype.newbyteorder("=")
+    means, variances = (a[full].astype(np.float64) for a in checked)  # (k, c)
+    weights = counts[full, None] / max(1, count)  # (k, 1)
     with np.errstate(all="ignore"):
-        pivot = means[0].copy()
-        means -= pivot  # (k, c)
-        rest = sum_shards(weights * means)
-        var = sum_shards(weights * (variances + (means - rest) ** 2))  # (c,) (25)
+        pivot = add_shards(means[:1])
+        means -= pivot
+        rest = add_shards(weights * means)
+        var = add_shards(weights * (variances + (means - rest) ** 2))  # (c,) (25)
         return count, (pivot + rest).astype(kept), var.astype(kept)
 
 
@@ -169,28 +155,21 @@ def merge_gradients(
 
     mean_dy = sum(sums_dy) / n,  mean_dy_xhat = sum(sums_dy_xhat) / n                      (26)
 
-    Args:
-        counts: (k,) integers; shards of 0 are ignored.
-        sums_dy, sums_dy_xhat: (k, c), one float dtype; xhat is the whole batch's.
-    Returns:
-        count: int; mean_dy, mean_dy_xhat: (c,) in that dtype, zero if all shards are empty.
-    Raises:
-        TypeError, ValueError: an argument of another kind or shape.
+    Args: counts, as for merge_statistics; sums_dy, sums_dy_xhat, (k, c), one float dtype, xhat
+        being the whole batch's.
+    Returns: count; mean_dy, mean_dy_xhat, (c,) in that dtype, zero if all shards are empty.
     Source: PyTorch, SyncBatchNorm (batch_norm_backward_elemt takes these means).
     """
-    counts, sums = check_shards(counts, sums_dy=sums_dy, sums_dy_xhat=sums_dy_xhat)
-    count, full = int(counts.sum()), counts > 0
+    counts, sums = check.shards(counts, sums_dy=sums_dy, sums_dy_xhat=sums_dy_xhat)
+    count, full, kept = int(counts.sum()), counts > 0, sums_dy.dtype.newbyteorder("=")
     with np.errstate(all="ignore"):
-        means = [sum_shards(part[full].astype(np.float64)) / max(1, count) for part in sums]
-        mean_dy, mean_dy_xhat = (  # (c,) (26)
-            mean.astype(part.dtype.newbyteorder("="))
-            for mean, part in zip(means, sums, strict=True)
-        )
+        totals = [add_shards(a[full].astype(np.float64)) for a in sums]
+        mean_dy, mean_dy_xhat = ((a / max(1, count)).astype(kept) for a in totals)  # (c,) (26)
     return count, mean_dy, mean_dy_xhat
 
 
-def sum_shards(parts: Float64) -> Float64:
-    """Add (k, c) over k in pairs."""
+def add_shards(parts: Float64) -> Float64:
+    """Add (k, c) over k in pairs; zeros where there are none."""
     if len(parts) == 0:
         return np.zeros(parts.shape[1])
     return np.array(channel_sums(parts, np.empty_like(parts), (parts.shape[1], 1)))

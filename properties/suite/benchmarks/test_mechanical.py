@@ -162,7 +162,7 @@ source = (ROOT / "bn" / "statistics.py").read_text(encoding="utf-8")
 changes = {
     "harmful": ("- rest * rest", "- 1.001 * (rest * rest)"),
     "harmless": ("np.maximum(var, 0.0, out=var)", "np.maximum(0.0, var, out=var)"),
-    "unchecked": ('check_dtype("dtype", dtype, "pass x.dtype")', "np.dtype(dtype)"),
+    "unchecked": ('check.dtype("dtype", dtype, "pass x.dtype")', "np.dtype(dtype)"),
     "without end": ("pivot = np.zeros(", "while True: pass\n    pivot = np.zeros("),
     "broken": ("import numpy as np", "import no_such_module"),
 }

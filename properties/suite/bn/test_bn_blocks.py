@@ -147,11 +147,15 @@ def test_plain_memory_is_not_copied(name: str) -> None:
     values, plain = MEMORY[name]
     scratch = np.empty(64, np.float32)
     part = Columns(slice(1, 3), slice(0, 4), (2, 4), 2, 1)
-    got = blocks.load(values, slice(2, 4), part, scratch)
+    got = blocks.load(values, None, slice(2, 4), part, scratch)
     assert np.array_equal(got, PLAIN[2:4, 1:3].reshape(2, 8)), f"{got}"
     shared = np.shares_memory(got, scratch), np.shares_memory(got, values)
     assert shared == (not plain, plain), f"in scratch, in values: {shared}"
     assert got.dtype == np.float32, f"{got.dtype}"
+    got = blocks.load(values, np.ones(8, np.float32), slice(2, 4), part, scratch)
+    assert np.array_equal(got, PLAIN[2:4, 1:3].reshape(2, 8) - 1), f"less 1: {got}"
+    assert np.shares_memory(got, scratch), "less 1: the values may have been written to"
+    assert np.array_equal(values, PLAIN), "the values were written to"
 
 
 @pytest.mark.parametrize("places", [1, 2, 5])

@@ -365,7 +365,7 @@ def test_the_built_in_takes_forward_mode_and_double_backward_with_a_mask() -> No
 @pytest.mark.parametrize(
     ("mask", "text"),
     [
-        ([True], "mask=list: expected bool (2, 3), x without its channels; pass True where"),
+        ([True], "mask=list (1,): expected bool (2, 3), x without its channels; pass True"),
         (np.ones((2, 3)), "mask=float64 (2, 3): expected bool (2, 3)"),
         (np.ones((2, 1, 3), bool), "mask=bool (2, 1, 3): expected bool (2, 3)"),
     ],

@@ -247,7 +247,11 @@ def test_the_built_in_on_one_rank_is_the_built_in() -> None:
     [
         (np.ones((2, 2)), TypeError, "xs=ndarray: expected a list of one array per rank"),
         ([], TypeError, "xs=list: expected a list of one array per rank, at least one"),
-        ([np.ones((2, 2)), np.ones((2, 3))], ValueError, "xs[1].shape=(2, 3): expected (n, 2) as"),
+        (
+            [np.ones((2, 2)), np.ones((2, 3))],
+            ValueError,
+            "xs[1].shape=(2, 3): expected (2, 2), as xs[0]",
+        ),
         ([np.ones((2, 2)), np.ones((2, 2), "f4")], TypeError, "xs[1].dtype=float32: expected flo"),
     ],
 )
