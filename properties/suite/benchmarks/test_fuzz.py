@@ -55,6 +55,7 @@ def read_well(name: str, data: bytes, folder: Path) -> Tally:
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.slow(but_one_in=7)
 def test_no_input_gets_through_to_a_traceback(folders: Callable[[str], Path], name: str) -> None:
     """Valid inputs with bits flipped, cut, spliced, odd values, and free ones: no fault."""
     tally, count = Tally(), COUNTS.get(name, 30)
@@ -75,6 +76,7 @@ def test_what_harms_when_it_is_run_is_not_run(folders: Callable[[str], Path], na
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.slow(but_one_in=2)
 def test_valid_inputs_are_taken(folders: Callable[[str], Path], name: str) -> None:
     """Among the inputs that all others are made from, some are read to their end."""
     if name == "program":

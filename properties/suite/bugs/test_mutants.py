@@ -91,6 +91,7 @@ BY = {  # the bugs of masks and ranks, each with an invariant that kills it
 
 
 @pytest.mark.parametrize("name", BY)
+@pytest.mark.slow(but_one_in=3)
 def test_a_bug_of_masks_or_ranks_dies_by_its_invariant(name: str) -> None:
     """Its invariant fails, nothing without a mask or ranks does, and the cause is its own."""
     target = named(name)[0]
@@ -103,6 +104,7 @@ def test_a_bug_of_masks_or_ranks_dies_by_its_invariant(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OF_MASKS_AND_RANKS)
+@pytest.mark.slow(but_one_in=6)
 def test_what_nobody_reported_is_told_by_its_name(name: str) -> None:
     """Each further error of masks and ranks is caught, and its sentence is what a run would say."""
     target = built(name, OF_MASKS_AND_RANKS[name], TORCH)

@@ -237,6 +237,7 @@ RUN = {"target": "bn", "invariants": [ROW]}
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
+@pytest.mark.slow(but_one_in=2)
 def test_a_bad_argument_is_one_line(
     refused: Callable[..., str], tmp_path: Path, case: tuple[str, str]
 ) -> None:

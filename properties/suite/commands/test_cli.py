@@ -78,6 +78,7 @@ def test_status_1_when_something_failed(bncheck: Run, on_bn: Save) -> None:
     assert places == sorted(places), f"the parts are out of order in {ran.out}"
 
 
+@pytest.mark.slow
 def test_the_command_that_reproduces_a_failure_does(bncheck: Run, on_bn: Save) -> None:
     """The line after `again` gives the same failure when a shell runs it, spaces in paths too."""
     import shlex
@@ -112,6 +113,7 @@ def test_nothing_offered_is_no_pass(bncheck: Run, saved: Save) -> None:
 
 @pytest.mark.parametrize(("who", "where"), [("getppid", []), ("getpid", ["--in-process"])])
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.slow(but_one_in=3)
 def test_cut_short_says_what_is_known(
     bncheck: Run, on_bn: Save, tmp_path: Path, name: str, status: int, who: str, where: list[str]
 ) -> None:
@@ -174,6 +176,7 @@ STRUCTURE = {
 
 
 @pytest.mark.parametrize("case", STRUCTURE)
+@pytest.mark.slow(but_one_in=2)
 def test_wrong_structure_of_the_first_call_is_status_2(
     bncheck: Run, saved: Save, case: str
 ) -> None:
@@ -230,6 +233,7 @@ SPECS = {
 
 
 @pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.slow(but_one_in=4)
 def test_a_target_that_does_not_exist_is_status_2(bncheck: Run, spec: str) -> None:
     """No such module, file or name: one line that says what was looked for, status 2."""
     ran = bncheck("run", spec)
@@ -262,6 +266,7 @@ CONVENTIONS = {
 
 
 @pytest.mark.parametrize("value", CONVENTIONS)
+@pytest.mark.slow(but_one_in=5)
 def test_wrong_conventions_are_status_2(bncheck: Run, on_bn: Save, value: str) -> None:
     """A statement that design section 1 does not know: one line with key, value and choices."""
     path = on_bn(f"import numpy\nbn.numpy = numpy\nCONVENTIONS = {value}")
@@ -286,6 +291,7 @@ LATER = {
 
 
 @pytest.mark.parametrize("statement", LATER)
+@pytest.mark.slow(but_one_in=7)
 def test_misbehaviour_after_the_first_call_is_a_failure(
     bncheck: Run, on_bn: Save, statement: str
 ) -> None:
@@ -305,6 +311,7 @@ def test_misbehaviour_after_the_first_call_is_a_failure(
 
 @pytest.mark.parametrize("name", ["forward_train", "backward_train", "fold"])
 @pytest.mark.parametrize("call", [2, 6, 9, 15, 22])
+@pytest.mark.slow(but_one_in=15)
 def test_a_target_that_breaks_down_at_any_call_leaves_no_traceback(
     bncheck: Run, on_bn: Save, name: str, call: int
 ) -> None:

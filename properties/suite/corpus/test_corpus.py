@@ -54,6 +54,7 @@ def test_every_entry_is_read() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
+@pytest.mark.slow(but_one_in=3)
 def test_expected_values_are_those_of_the_exact_oracle(entry: Entry) -> None:
     """What an entry expects is what the rationals give, rounded, with the derived radius."""
     assert differing(entry) == []

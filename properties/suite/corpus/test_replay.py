@@ -71,6 +71,7 @@ def test_bn_holds_all_other_entries(bn: Target) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(subjects()))
+@pytest.mark.slow(but_one_in=11)
 def test_the_core_kills_a_mutant(name: str) -> None:
     """Each mutant that a list of calls can show fails some core entry, with no drawing."""
     verdicts = [replay(subjects()[name](), entry).verdict for entry in CORE]
@@ -78,6 +79,7 @@ def test_the_core_kills_a_mutant(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(controls()))
+@pytest.mark.slow(but_one_in=4)
 def test_no_entry_accuses_a_control(name: str) -> None:
     """What is right passes every entry that it offers."""
     target = right_ones()[name]()
@@ -85,6 +87,7 @@ def test_no_entry_accuses_a_control(name: str) -> None:
     assert failing == []
 
 
+@pytest.mark.slow
 def test_every_core_entry_is_needed() -> None:
     """The greedy core holds no entry whose kills the others all have."""
     kills = {

@@ -64,6 +64,7 @@ WAYS = ("", "--in-process", "--jobs 2", "-x", "-x --jobs 2 --in-process")
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.slow(but_one_in=5)
 def test_what_failed_is_the_first_example_of_the_next_run(
     rows: Any, rare: Path, left: Path, way: str
 ) -> None:
@@ -73,6 +74,7 @@ def test_what_failed_is_the_first_example_of_the_next_run(
     assert row["counterexample"]["calls"][0]["x"]["shape"] == [17, 1]
 
 
+@pytest.mark.slow
 def test_without_it_the_next_run_finds_nothing(
     rows: Any, rare: Path, left: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +85,7 @@ def test_without_it_the_next_run_finds_nothing(
     assert left.exists() and not (tmp_path / "another").exists()
 
 
+@pytest.mark.slow
 def test_sequences_of_calls_are_kept_too(rows: Any, on_bn: Save, tmp_path: Path) -> None:
     """A sequence that failed, made small, is the first of the next run."""
     path = on_bn(RARE.format(n=7))
@@ -93,6 +96,7 @@ def test_sequences_of_calls_are_kept_too(rows: Any, on_bn: Save, tmp_path: Path)
     assert rows(path, *words[:3], *SELDOM)[SEQUENCE]["verdict"] != "fail"
 
 
+@pytest.mark.slow
 def test_the_line_that_shows_it_again_has_the_database(
     bncheck: Run, rare: Path, left: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +109,7 @@ def test_the_line_that_shows_it_again_has_the_database(
     assert bncheck(*line.split()[2:]).out == ran.out
 
 
+@pytest.mark.slow
 def test_the_same_content_and_seed_give_the_same(bncheck: Run, rare: Path, left: Path) -> None:
     """One worker and two, from equal folders, come to the same and leave the same."""
     found = []
@@ -119,6 +124,7 @@ def test_the_same_content_and_seed_give_the_same(bncheck: Run, rare: Path, left:
     assert found[0] == found[1] and found[0][0] == 1
 
 
+@pytest.mark.slow
 def test_a_database_with_nothing_to_say_changes_nothing(
     bncheck: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +136,7 @@ def test_a_database_with_nothing_to_say_changes_nothing(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_what_no_longer_fails_is_forgotten(
     rows: Any, on_bn: Save, rare: Path, left: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +149,7 @@ def test_what_no_longer_fails_is_forgotten(
     assert row["verdict"] == "pass"
 
 
+@pytest.mark.slow
 def test_targets_invariants_and_dtypes_have_places_of_their_own(left: Path, rare: Path) -> None:
     """What one has left another neither tries nor throws away."""
     from properties.run.expectations import only_dtypes

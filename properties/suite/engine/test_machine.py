@@ -88,6 +88,7 @@ def shrunk(make: Callable[[], Target], steps: list[str]) -> tuple[str, ...]:
     return tuple(steps)
 
 
+@pytest.mark.slow
 def test_every_rule_is_reached(steps: list[str]) -> None:
     """Each step occurs, each pair of steps follows one another, and sequences get long."""
     sequences = exercise(lambda: made(Pieces()), steps, 150)
@@ -116,6 +117,7 @@ SHORTEST: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("plant", SHORTEST)
+@pytest.mark.slow(but_one_in=5)
 def test_a_planted_error_shrinks_to_its_shortest_sequence(plant: str, steps: list[str]) -> None:
     """What is left of a failing sequence is the calls that the error needs, and no other."""
     left = shrunk(lambda: made(PLANTED[plant]), steps)
@@ -128,6 +130,7 @@ def test_a_forgotten_load_is_seen_in_the_fewest_steps(steps: list[str]) -> None:
     assert left == ("save", "train", "load", "train"), left
 
 
+@pytest.mark.slow
 def test_the_invariant_fails_with_a_small_case() -> None:
     """Through the command's way in: the planted error fails, on two numbers in one channel."""
     plant = made(PLANTED["next_forward_overwrites_saved"])

@@ -120,6 +120,7 @@ def test_exact_statistics_are_exact(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.slow(but_one_in=2)
 def test_the_offsets_cover_mean_over_sd_up_to_1_over_u(dtype: str) -> None:
     """Near 0 at unit scale, then up to u**(-1/4), then beyond 1 / (4 u): the bits run out."""
     u = unit_roundoff(dtype)
@@ -237,6 +238,7 @@ def test_large_batches_are_balanced_integers() -> None:
 
 
 @pytest.mark.parametrize("name", [*FINITE, "balanced"])
+@pytest.mark.slow(but_one_in=2)
 def test_finite_regimes_are_finite(name: str) -> None:
     """Only the regime of that name holds what is not finite; gradients and parameters never do."""
     for case in regime(name):

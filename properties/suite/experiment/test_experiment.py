@@ -410,6 +410,7 @@ def test_files_are_written_whole_or_not_at_all(
     assert (out / "curves.svg").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_the_whole_command(bncheck: Callable[..., Any], tmp_path: Path, no_figures: None) -> None:
     """With nothing in its way it trains all nets, prints the claims and writes its files."""
     out = tmp_path / "out"

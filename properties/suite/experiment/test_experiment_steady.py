@@ -99,6 +99,7 @@ def without(term: str) -> Norm:
 
 
 @pytest.mark.parametrize("term", ["direct", "all"])
+@pytest.mark.slow(but_one_in=2)
 def test_a_backward_that_loses_a_term_is_seen(term: str) -> None:
     """Without the direct path of (15), or with no gradient at all, the property fails."""
     assert not holds(without(term)), f"a layer without the {term} term trains all the same"
@@ -114,6 +115,7 @@ def test_no_layer_is_seen() -> None:
     [("mean", "input_gradient_sums_to_zero"),
      ("variance", "input_gradient_along_xhat_is_damped_by_eps")],
 )  # fmt: skip
+@pytest.mark.slow(but_one_in=2)
 def test_training_hides_what_the_invariants_show(term: str, invariant: str) -> None:
     """A net trains although the mean or the variance path is lost; an invariant shows the loss."""
     assert holds(without(term)), f"training alone shows that the {term} path is lost"

@@ -157,6 +157,7 @@ PLANTED_IMPORTS = {
 
 
 @pytest.mark.parametrize("module", PLANTED_IMPORTS)
+@pytest.mark.slow(but_one_in=3)
 def test_a_planted_upward_import_is_noticed(module: str) -> None:
     """An import of a higher room is found at the top, in a function, and for types only."""
     sources = dict.fromkeys(library(), "") | {module: PLANTED_IMPORTS[module]}

@@ -79,6 +79,7 @@ BY_ITSELF = ("bncheck audit", "bncheck run mine", "bncheck kill-matrix")  # in t
     "command",
     [c for c in COMMANDS if c.startswith("bncheck") and not c.startswith(BY_ITSELF)],
 )
+@pytest.mark.slow(but_one_in=4)
 def test_command_runs(
     bncheck: Callable[..., Any], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def test_the_pages_have_the_three_ways() -> None:
     assert sorted(SNIPPETS) == ["mine.c", "mine.py", "mine_c.py", "mine_torch.py"]
 
 
+@pytest.mark.slow
 def test_numpy(bncheck: Callable[..., Any], tmp_path: Path) -> None:
     """The NumPy function passes all that it offers; its empty batch is a remark."""
     status, failed, passed = run(bncheck, tmp_path, "mine.py")

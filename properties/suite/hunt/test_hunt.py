@@ -247,6 +247,7 @@ def test_a_one_pass_variance_is_found_with_its_decade(wrong: Target) -> None:
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
+@pytest.mark.slow(but_one_in=5)
 def test_a_right_target_gives_no_failing_case(right: Target, name: str) -> None:
     """bn stays within its radius in every quantity, and its evidence is not empty."""
     found = hunted(right, name, "float32", 5)
@@ -268,6 +269,7 @@ def test_other_right_forms_give_none_either(form: str) -> None:
 @pytest.mark.parametrize(
     ("name", "dtype"), [("y", "float16"), ("dx", "float16"), ("eval_dx", "float16")]
 )
+@pytest.mark.slow(but_one_in=3)
 def test_a_radius_two_thirds_as_wide_is_too_small(
     right: Target, name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +285,7 @@ def test_a_radius_two_thirds_as_wide_is_too_small(
     assert hunted(right, name, dtype, 40, *places).smallest
 
 
+@pytest.mark.slow
 def test_the_search_finds_larger_errors_than_drawing_alone() -> None:
     """Changing the worst and climbing beat as many cases drawn evenly, on the whole."""
     target = implementation(COMBINED["two passes in order, y direct, dx by means"], BOTH, "right")

@@ -28,6 +28,7 @@ def quick(saved: Callable[..., Path]) -> Path:
     return saved(ONE_PASS, "quick.py")
 
 
+@pytest.mark.slow
 def test_a_hunt_says_what_fails_and_from_where(quick: Path, tmp_path: Path) -> None:
     """The table, the decade where an error begins, the cases and a result file come out."""
     ran = hunted(quick, "--examples", 12, "--out", "found.json", "--jobs", 2, cwd=tmp_path)
@@ -54,6 +55,7 @@ def test_a_hunt_says_what_fails_and_from_where(quick: Path, tmp_path: Path) -> N
     assert content["cases"][smallest["point"]["case"]]["calls"][0]["x"]["shape"][0] <= 4
 
 
+@pytest.mark.slow
 def test_failing_cases_go_into_a_corpus_and_fail_there(
     quick: Path, tmp_path: Path, bncheck: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +71,7 @@ def test_failing_cases_go_into_a_corpus_and_fail_there(
     assert bncheck("replay", "bn", "--corpus", "corpus").status == 0
 
 
+@pytest.mark.slow
 def test_more_workers_find_the_same(quick: Path, tmp_path: Path) -> None:
     """One worker and three come to the same table, case for case; the second look is resumed."""
     for jobs in (1, 3):
@@ -95,6 +98,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
     ids=["SIGINT", "SIGTERM", "SIGKILL"],
 )
+@pytest.mark.slow(but_one_in=3)
 def test_a_stopped_hunt_is_resumed_with_nothing_lost(
     slow: Path, tmp_path: Path, whole: Any, sent: signal.Signals, status: int
 ) -> None:
@@ -137,6 +141,7 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_shard(slow: Path, tmp_path: Path, whole: Any) -> None:
     """With a worker killed in the middle the hunt goes on and comes to the same end."""
     process = begun("slow.py", *QUICK, "--jobs", 2, "--out", "x.json", cwd=tmp_path)
@@ -153,6 +158,7 @@ def said(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
 
 
+@pytest.mark.slow
 def test_a_target_that_kills_its_process_is_told_by_shard(
     saved: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def drawn() -> st.SearchStrategy[Recipe]:
 @pytest.mark.parametrize("name", QUANTITIES)
 @settings(max_examples=20, deadline=None)
 @given(recipe=drawn())
+@pytest.mark.slow(but_one_in=3)
 def test_bn_stays_within_its_radius(name: str, recipe: Recipe) -> None:
     """No batch that is drawn, or that a fuzzer comes upon, takes bn beyond its radius."""
     case = build(recipe, bn().conventions)

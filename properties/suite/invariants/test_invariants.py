@@ -36,6 +36,7 @@ def test_alone_it_catches_its_planted_error(invariant):
 
 @pytest.mark.parametrize("stated", STATED)
 @pytest.mark.parametrize("invariant", INVARIANTS.values(), ids=lambda i: i.name)
+@pytest.mark.slow(but_one_in=24)
 def test_it_holds_for_the_textbook(invariant, stated):
     """A right implementation passes with decisive examples, whatever its conventions."""
     right = implementation(RIGHT, STATED[stated], "right")
@@ -104,6 +105,7 @@ def test_counterexample_is_small(name):
 
 @pytest.mark.parametrize("spec", BUILT_IN)
 @pytest.mark.parametrize("name", INVARIANTS)
+@pytest.mark.slow(but_one_in=14)
 def test_it_holds_for_the_built_in(name, spec):
     """The built-in passes with decisive examples, but for what it does not offer."""
     result = run_invariant(BUILT_IN[spec], INVARIANTS[name], examples=30, seed_number=6)

@@ -32,6 +32,7 @@ def verdicts(target: Target, examples: int = 80) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [Layer, Cumulative])
 @pytest.mark.parametrize("stated", STATED)
+@pytest.mark.slow(but_one_in=4)
 def test_a_right_layer_passes(stated: str, kind: type[Layer]) -> None:
     """A layer passes with decisive examples, whichever way it averages."""
     found = verdicts(implementation(Pieces(layer=kind), STATED[stated], "right"))
@@ -39,6 +40,7 @@ def test_a_right_layer_passes(stated: str, kind: type[Layer]) -> None:
     assert all(r.decisive for r in found.values())
 
 
+@pytest.mark.slow
 def test_the_seeds_class_and_bn_live() -> None:
     """bn's layer passes, in lives in which every step comes, and so does the seed's class."""
     layer = loaded("bn:BatchNormalization")
@@ -55,6 +57,7 @@ WRONG = [name for name, pieces in known().items() if pieces.layer is not None]
 
 
 @pytest.mark.parametrize("name", WRONG)
+@pytest.mark.slow(but_one_in=6)
 def test_each_wrong_layer_fails_and_is_named(name: str) -> None:
     """It fails one of the two, the cause is its own, and all other invariants hold."""
     target = implementation(known()[name], STATED["update"], name)
@@ -124,6 +127,7 @@ def written(tmp_path: Path, update: str, gradients: str, more: str) -> str:
 
 
 @pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.slow(but_one_in=4)
 def test_right_classes_pass(tmp_path: Path, name: str) -> None:
     """However a class keeps its state, and whether or not it can be pickled, it passes."""
     results = check(written(tmp_path, *RIGHT[name]), only=NAMES, examples=60)

@@ -73,6 +73,7 @@ def test_every_invariant_kills_something() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(subjects()))
+@pytest.mark.slow(but_one_in=47)
 def test_a_kill_is_not_lost(name: str) -> None:
     """The fastest killer still kills each mutant, and one screen says why."""
     kill = MATRIX.fastest[name]
@@ -105,6 +106,7 @@ def test_a_bug_that_is_misnamed_is_seen() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(controls()))
+@pytest.mark.slow(but_one_in=23)
 def test_a_control_is_not_accused(name: str) -> None:
     """What is right passes every invariant that it offers."""
     target = right_ones()[name]()

@@ -264,6 +264,7 @@ def test_pairs_are_all_or_first_against_others() -> None:
 # --- the command ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_targets_side_by_side(
     saved: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

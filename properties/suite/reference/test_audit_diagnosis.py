@@ -17,6 +17,7 @@ from reference.audit.counterexample import smallest
     [mistake[1:] for mistake in MISTAKES],
     ids=[mistake[0] for mistake in MISTAKES],
 )
+@pytest.mark.slow(but_one_in=5)
 def test_diagnosis_names_the_term_and_the_factor(
     quantity: str, text: str, term: str, factor: str
 ) -> None:

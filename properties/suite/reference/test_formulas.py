@@ -28,6 +28,7 @@ def answer_of(published: Published, path: Path, **options: Any) -> Answer:
 
 
 @named
+@pytest.mark.slow(but_one_in=3)
 def test_published_formula_is_equal(published: Published) -> None:
     """Every published formula is equal, exactly, with a probability that is stated and small."""
     start = time.process_time()
@@ -114,6 +115,7 @@ SAME: dict[str, dict[str, str]] = {
 
 
 @named
+@pytest.mark.slow(but_one_in=7)
 def test_every_single_change_is_not_equal(published: Published, tmp_path: Path) -> None:
     """Any one operator, constant, axis, function or name changed: not equal, but for SAME.
 
@@ -214,6 +216,7 @@ def _is_zero(sympy: Any, difference: Any) -> bool:
 
 
 @named
+@pytest.mark.slow(but_one_in=3)
 def test_sympy_confirms_the_changes_that_change_nothing(published: Published) -> None:
     """Each listed change is algebraically the same formula, as judged by sympy."""
     sympy = pytest.importorskip("sympy")

@@ -29,6 +29,7 @@ def worst_of(pieces, dtype, batches=60):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("form", RIGHT_FORMS)
+@pytest.mark.slow(but_one_in=5)
 def test_right_forms_stay_within_the_radius(form, dtype):
     """No form of the named list is accused; properties.benchmarks.right judges millions."""
     assert worst_of(RIGHT_FORMS[form], dtype) <= 1.0

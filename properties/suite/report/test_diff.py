@@ -202,6 +202,7 @@ def test_the_json_holds_the_changes_and_the_counterexample(diff: Run, tmp_path: 
     assert change["again"].startswith("bncheck run mine.py --only jacobian_is_symmetric")
 
 
+@pytest.mark.slow
 def test_a_real_run_against_a_planted_error_is_worse(
     bncheck: Run, on_bn: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -226,6 +226,7 @@ def test_the_profile_sets_the_number_of_examples(
     result.stdout.fnmatch_lines([f"bncheck: --bn bn --bn-seed * ({count} examples)"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_failure(project: Project) -> None:
     """--bn-seed draws the same examples again, the same as the command's --seed."""
     arguments = ("--bn", "users_wrong.py", "--bn-seed", "9", "-k", "output_agrees_with_reference")
@@ -241,6 +242,7 @@ def test_the_same_seed_gives_the_same_failure(project: Project) -> None:
     assert one == two
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_first(project: Project, pytester: pytest.Pytester) -> None:
     """With --bn-database the first example of the next session is the one that failed."""
     pytester.makepyfile(users_rare=SHIFTED.replace("y + 1", "y + (len(x) == 17)"))
@@ -254,6 +256,7 @@ def test_what_failed_is_tried_first(project: Project, pytester: pytest.Pytester)
     project(*common[:-2], "--bn-seed", "2").assert_outcomes(passed=1, deselected=len(INVARIANTS))
 
 
+@pytest.mark.slow
 def test_xdist_splits_the_invariants(pytester: pytest.Pytester, project: Project) -> None:
     """With -n 2 the summary has the workers' lines, and the header the seed that they drew with."""
     pytest.importorskip("xdist")
