@@ -24,6 +24,9 @@ PAGES = {
 }
 
 
+(MINE,) = re.findall(r"```python\n# mine.py\n(.*?)```", README, re.DOTALL)
+
+
 def blocks(language: str) -> list[str]:
     """Return the code blocks of a language on all pages."""
     return [
@@ -71,6 +74,7 @@ def test_a_command_in_a_sentence_exists(page: str) -> None:
 SHORTENED = {  # what takes long as it stands, and what is then added to it
     "bncheck run": "--examples 2",
     "bncheck probe bn --up-to 4096": "--up-to 16",
+    "bncheck grade mine.py --require backward_train": "--budget 2",
 }
 BY_ITSELF = ("bncheck audit", "bncheck run mine", "bncheck kill-matrix")  # in tests of their own
 
@@ -87,7 +91,11 @@ def test_command_runs(
     if " report " in command:
         pytest.importorskip("matplotlib")
         pytest.importorskip("jinja2")
+    if " compare torch keras:torch" in command:
+        pytest.importorskip("torch")
+        pytest.importorskip("keras")
     monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE, encoding="utf-8")
     words = shlex.split(f"{command} {SHORTENED.get(command, '')}")
     ran = bncheck(*words[1:])
     assert ran.status in (0, 3), ran.err or ran.out
@@ -110,9 +118,8 @@ def test_a_failure_reads_as_shown(
 ) -> None:
     """The README's function with n - 1 in its backward fails with the lines shown."""
     monkeypatch.chdir(tmp_path)
-    (source,) = re.findall(r"```python\n# mine.py\n(.*?)```", README, re.DOTALL)
-    assert "/ len(dy)" in source
-    Path("slip.py").write_text(source.replace("/ len(dy)", "/ (len(dy) - 1)"), encoding="utf-8")
+    assert "/ len(dy)" in MINE
+    Path("slip.py").write_text(MINE.replace("/ len(dy)", "/ (len(dy) - 1)"), encoding="utf-8")
     (shown,) = re.findall(r"```text\n(FAIL.*?)```", README, re.DOTALL)
     ran = bncheck("run", "slip.py", "--seed", "1", "--only", "input_gradient_agrees_with_reference")
     assert ran.status == 1
