@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from ..support.argument_types import positive, seed_number
+from ..support.signals import interrupts_ignored, status_of, terminable
 from ..support.terminal import clear, complain, show
 from ..support.writing import write_whole
 
 if TYPE_CHECKING:
-    from ..experiment.schedule import Design
-    from ..experiment.training import Curve
+    from ..experiment.claims import Design
+    from ..experiment.training import Curve, Setting
 
 
 def _positive_number(text: str) -> float:
@@ -57,40 +55,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Cut(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived, the first of them; those that follow are ignored."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.status = 128 + number
-
-
-@contextmanager
-def _cut_once() -> Iterator[None]:
-    """Raise _Cut at the first SIGINT or SIGTERM, and let nothing disturb what follows it."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def handler(number: int, _: Any) -> NoReturn:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise _Cut(number)
-
-    for number in numbers:
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])
-
-
 def run(args: argparse.Namespace) -> int:
     """Train, draw and tell; 0 done, 2 bad input, 130 interrupted, what was done being kept."""
+    from ..experiment.claims import Design
     from ..experiment.figures import NoMatplotlib, pyplot
     from ..experiment.images import BadImages, digits, from_file
-    from ..experiment.schedule import Design, weight_scales
     from ..experiment.training import Plan
 
     plan = Plan(steps=args.steps, eps=args.eps, seed=args.seed)
@@ -107,65 +76,57 @@ def run(args: argparse.Namespace) -> int:
         why = error.strerror or str(error)
         return complain(f"--out={args.out}: {why}; expected a folder in one that exists")
     source = str(args.data) if args.data else "scikit-learn's handwritten digits"
-    design = Design(images, source, plan, weight_scales(), args.rate, args.seeds)
-    with _cut_once():
-        return _Experiment(design, args.jobs or _cores(), args.out).all()
+    design = Design(images, source, plan, args.rate, args.seeds)
+    curves, planned, cut = _trained(design, args.jobs or _cores())
+    if not curves:
+        return cut
+    with interrupts_ignored():
+        return _tell(design, curves, planned, args.out) or cut
 
 
-class _Experiment:
-    """The runs, as they are done, and what is told of them, also when they are cut short."""
+def _trained(design: Design, jobs: int) -> tuple[dict[Setting, Curve], int, int]:
+    """Return the curves that were done, how many there should be, and the status if cut short."""
+    from ..experiment import training
 
-    def __init__(self, design: Design, jobs: int, out: Path) -> None:
-        self.design, self.jobs, self.out = design, jobs, out
-        self.curves: list[Curve] = []
-        self.planned, self.shown = 0, -1
+    curves: dict[Setting, Curve] = {}
+    planned, shown, cut = len(design.first()) + 3 * design.seeds, -1, 0
 
-    def all(self) -> int:
-        from ..experiment.sweep import sweep
-
-        cut = 0
-        try:
-            for settings, planned in self.design.stages(self.curves):
-                self.planned = planned
-                sweep(self.design.images, self.design.plan, settings, self.jobs, self._tick)
-        except _Cut as error:
-            cut = error.status
-        clear()
-        if cut:
-            kept = f"{len(self.curves)} of {self.planned} runs are kept"
-            kept = kept if self.curves else "no run was done, nothing is written"
-            print(f"bncheck: interrupted; {kept}", file=sys.stderr, flush=True)
-        if not self.curves:
-            return cut
-        return self._tell(cut)
-
-    def _tick(self, curve: Curve) -> None:
-        self.curves.append(curve)
-        done = len(self.curves)
-        text = f"{done} of {self.planned} runs"
+    def tick(setting: Setting, curve: Curve) -> None:
+        nonlocal shown
+        curves[setting] = curve
+        text = f"{len(curves)} of {planned} runs"
         show(text)
-        if not sys.stderr.isatty() and 10 * done // self.planned > self.shown:
-            self.shown = 10 * done // self.planned
+        if not sys.stderr.isatty() and 10 * len(curves) // planned > shown:
+            shown = 10 * len(curves) // planned
             print(text, file=sys.stderr, flush=True)
 
-    def _tell(self, cut: int) -> int:
-        from ..experiment.figures import draw
-        from ..experiment.schedule import findings
-        from ..experiment.text import count_claim, csv_files, markdown, race_claim
+    try:
+        with terminable():
+            training.sweep(design.images, design.plan, design.first(), jobs, tick)
+            faster = design.faster(curves)
+            planned = len(design.first()) + len(faster)
+            training.sweep(design.images, design.plan, faster, jobs, tick)
+    except KeyboardInterrupt as error:
+        cut = status_of(error)
+    clear()
+    if cut:
+        kept = f"{len(curves)} of {planned} runs are kept"
+        kept = kept if curves else "no run was done, nothing is written"
+        print(f"bncheck: interrupted; {kept}", file=sys.stderr, flush=True)
+    return curves, planned, cut
 
-        found = findings(self.design, self.curves, self.planned)
-        t = self.design.images.held_t
-        chance = float((t[:, None] == t).mean(axis=1).max())
-        files = draw(found.runs, found.plan, self.design.scales, found.rate, chance)
-        files |= {**csv_files(found), "experiment.md": markdown(found).encode()}
-        try:
-            for name, content in sorted(files.items()):
-                write_whole(self.out / name, content)
-        except OSError as error:
-            return complain(f"--out={self.out}: {error.strerror or error}")
-        if found.scales:
-            print(count_claim(found.scales))
-        for race in found.races:
-            print(race_claim(race, found.plan))
-        print(f"written to {self.out}: {', '.join(sorted(files))}")
-        return cut
+
+def _tell(design: Design, curves: dict[Setting, Curve], planned: int, out: Path) -> int:
+    from ..experiment import page
+    from ..experiment.figures import draw
+
+    files = draw(design, curves) | page.files(design, curves, planned)
+    try:
+        for name, content in sorted(files.items()):
+            write_whole(out / name, content)
+    except OSError as error:
+        return complain(f"--out={out}: {error.strerror or error}")
+    for claim in page.claims(design, curves):
+        print(claim)
+    print(f"written to {out}: {', '.join(sorted(files))}")
+    return 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..support.extras import hint
-from .claims import Runs
-from .training import Plan
+from .claims import Curves, Design
 
 STYLES = {  # without batch norm and with it: as in the book's figure, orange dashes, blue line
     False: {"color": "#d9660b", "linestyle": "--", "label": "without"},
@@ -36,18 +34,12 @@ def pyplot() -> Any:
     return matplotlib.pyplot
 
 
-def draw(
-    runs: Runs, plan: Plan, scales: Sequence[float], rate: float, chance: float
-) -> dict[str, bytes]:
+def draw(design: Design, curves: Curves) -> dict[str, bytes]:
     """Return the figures by file name; the same runs give the same bytes."""
-    plt = pyplot()
-    found = {}
+    plt, found = pyplot(), {}
     with plt.rc_context(_SETTINGS):
-        figures = {
-            "curves": _curves(plt, runs, plan, scales, rate),
-            "summary": _summary(plt, runs, scales, rate, chance),
-        }
-        for name, figure in figures.items():
+        for name, drawn in (("curves", _curves), ("summary", _summary)):
+            figure = drawn(plt, design, curves)
             for kind, extra in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
                 stream = io.BytesIO()
                 figure.savefig(stream, format=kind, facecolor="white", **extra)
@@ -56,21 +48,24 @@ def draw(
     return found
 
 
-def _curves(plt: Any, runs: Runs, plan: Plan, scales: Sequence[float], rate: float) -> Any:
-    rows = -(-len(scales) // 4)
+def _at(design: Design, curves: Curves, scale: float, normalized: bool) -> list[Any]:
+    wanted = (design.rate, scale, normalized)
+    return [c for s, c in sorted(curves.items()) if (s.rate, s.scale, s.normalized) == wanted]
+
+
+def _curves(plt: Any, design: Design, curves: Curves) -> Any:
+    rows, plan = -(-len(design.scales) // 4), design.plan
     figure, axes = plt.subplots(
         rows, 4, sharex=True, sharey=True, figsize=(9, 2 * rows + 0.8), layout="constrained"
     )
     steps = np.arange(1, plan.steps // plan.epoch + 1) * plan.epoch
-    for axis, scale in zip(axes.flat, scales, strict=False):
+    for axis, scale in zip(axes.flat, design.scales, strict=False):
         for normalized, style in STYLES.items():
-            curves = np.array([curve.training for curve in runs.at(rate, scale, normalized)])
-            if curves.size:
-                least, largest = curves.min(axis=0), curves.max(axis=0)
-                axis.fill_between(
-                    steps, least, largest, color=style["color"], alpha=0.2, linewidth=0
-                )
-                axis.plot(steps, curves.mean(axis=0), linewidth=1.6, **style)
+            of = np.array([curve.training for curve in _at(design, curves, scale, normalized)])
+            if of.size:
+                shade = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+                axis.fill_between(steps, of.min(axis=0), of.max(axis=0), **shade)
+                axis.plot(steps, of.mean(axis=0), linewidth=1.6, **style)
         axis.set_title(f"weight scale {scale:.2g}", fontsize=9)
         axis.set_ylim(0, 1.02)
         axis.grid(alpha=0.25)
@@ -87,10 +82,11 @@ def _legend(figure: Any, axis: Any, title: str) -> None:
     )
 
 
-def _summary(plt: Any, runs: Runs, scales: Sequence[float], rate: float, chance: float) -> Any:
+def _summary(plt: Any, design: Design, curves: Curves) -> Any:
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for normalized, style in STYLES.items():
-        ends = {s: [c.held_out[-1] for c in runs.at(rate, s, normalized)] for s in scales}
+        ends = {s: [c.held_out[-1] for c in _at(design, curves, s, normalized)]
+                for s in design.scales}  # fmt: skip
         ends = {scale: reached for scale, reached in ends.items() if reached}
         if ends:
             axis.plot([*ends], [np.mean(reached) for reached in ends.values()], lw=1.6, **style)
@@ -99,10 +95,12 @@ def _summary(plt: Any, runs: Runs, scales: Sequence[float], rate: float, chance:
                 [scale] * len(reached), reached, linestyle="", marker="o", markersize=3.5,
                 color=style["color"], alpha=0.55, markeredgewidth=0,
             )  # fmt: skip
+    t = design.images.held_t
+    chance = float((t[:, None] == t).mean(axis=1).max())
     axis.axhline(chance, color="0.45", linewidth=0.8, linestyle=":")
     axis.annotate(
-        "always the largest class", (scales[len(scales) // 2], chance), xytext=(0, 4),
-        textcoords="offset points", ha="center", fontsize=8, color="0.35",
+        "always the largest class", (design.scales[len(design.scales) // 2], chance),
+        xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8, color="0.35",
     )  # fmt: skip
     axis.set(
         xscale="log",

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from ..model.contract import Array
 from ..support.extras import hint
-from .training import Images
 
 TRAINING = 1000  # images, as in "Deep Learning from Scratch"
 HELD_OUT = 1000  # at most
 CLASSES = 1000
-_BROKEN = (  # what NumPy's reader and zipfile raise on files that are damaged, locked or no archive
-    OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, RuntimeError,
-    SyntaxError, TokenError, struct.error, KeyError, TypeError, OverflowError,
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images (n, pixels) in float32 and their classes (n,), for training and held out."""
+
+    x: Array
+    t: Array
+    held_x: Array
+    held_t: Array
 
 
 class BadImages(Exception):
@@ -50,33 +52,35 @@ def from_file(path: Path) -> Images:
     Raises:
         BadImages: no such file, not an .npz file, no such arrays, or arrays that do not fit.
     """
-    wanted = "an .npz file with the arrays x and t, numbers only"
     try:
         with open(path, "rb") as stream:  # np.load leaves the file open where an archive is cut
             arrays = np.load(stream, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise _bad(path, "it holds one array", wanted)
+            if isinstance(arrays, np.ndarray):
+                raise BadImages("it holds one array")
             for name in ("x", "t"):
                 if name not in arrays.files:
-                    raise _bad(path, f"{name} is missing", wanted)
+                    raise BadImages(f"{name} is missing")
             x, t = arrays["x"], arrays["t"]
     except FileNotFoundError as error:
-        raise _bad(path, "no such file", wanted) from error
-    except _BROKEN as error:
+        raise _bad(path, "no such file") from error
+    except Exception as error:  # NumPy and zipfile raise thirteen kinds on files that are broken
         why = " ".join(str(error).split())[:120] or type(error).__name__
-        raise _bad(path, why, wanted) from error
+        raise _bad(path, why) from error
     try:
         return split(x, t)
     except BadImages as error:
         raise BadImages(f"--data={path}: {error}") from error
 
 
-def _bad(path: Path, found: str, wanted: str) -> BadImages:
-    return BadImages(f"--data={path}: {found}: expected {wanted}")
+def _bad(path: Path, found: str) -> BadImages:
+    wanted = "expected an .npz file with the arrays x and t, numbers only"
+    return BadImages(f"--data={path}: {found}: {wanted}")
 
 
 def split(x: Any, t: Any) -> Images:
     """Return images in a fixed random order: 1000 to train on (3/5 of few), the rest held out.
+
+    x is scaled so that its largest magnitude is 1.
 
     Raises:
         BadImages: shapes, classes or numbers that no net can be trained on.
@@ -90,18 +94,11 @@ def split(x: Any, t: Any) -> Images:
     if t.min() < 0 or t.max() >= CLASSES or t.min() == t.max():
         given = f"t is from {t.min()} to {t.max()}"
         raise BadImages(f"{given}: expected classes from 0 to at most {CLASSES - 1}, two or more")
-    order = np.random.default_rng(0).permutation(len(x))
     first = min(TRAINING, len(x) * 3 // 5)
-    order = order[: first + HELD_OUT]
-    flat = _scaled(x[order].reshape(len(order), -1))
-    t = t[order].astype(np.int64)
-    return Images(flat[:first], t[:first], flat[first:], t[first:])
-
-
-def _scaled(x: Array) -> Array:
-    """Return float32 numbers whose largest has magnitude 1."""
-    wide = x.astype(np.float64)
-    largest = np.abs(wide).max(initial=0.0)
+    order = np.random.default_rng(0).permutation(len(x))[: first + HELD_OUT]
+    flat, t = x[order].reshape(len(order), -1).astype(np.float64), t[order].astype(np.int64)
+    largest = np.abs(flat).max(initial=0.0)
     if not 0 < largest < np.inf:
         raise BadImages(f"the largest magnitude in x is {largest}: expected a finite number, not 0")
-    return (wide / largest).astype(np.float32)
+    flat = (flat / largest).astype(np.float32)
+    return Images(flat[:first], t[:first], flat[first:], t[first:])

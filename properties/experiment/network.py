@@ -25,14 +25,6 @@ class Net:
     norms: list[Any]
 
 
-@dataclass(frozen=True)
-class Passed:
-    """What a forward leaves: each dense layer's input, and what entered the ReLU behind it."""
-
-    inputs: list[Array]
-    outputs: list[Array]
-
-
 def batch_norm(width: int, eps: float = 1e-5) -> bn.BatchNormalization:
     """Return the built-in layer with gamma 1 and beta 0."""
     return bn.BatchNormalization(np.ones(width, np.float32), np.zeros(width, np.float32), eps=eps)
@@ -53,15 +45,14 @@ def build(widths: Sequence[int], scale: float, norm: Norm | None, rng: np.random
     return Net(weights, biases, [norm(width) if norm else None for width in widths[1:-1]])
 
 
-def forward(net: Net, x: Array, training: bool) -> Passed:
-    """Return every layer's input and output; the last output is the logits (n, classes)."""
-    passed = Passed([], [])
+def forward(net: Net, x: Array, training: bool) -> list[tuple[Array, Array]]:
+    """Return each layer's input and output, the output before ReLU; the last one is the logits."""
+    passed = []
     for weight, bias, norm in zip(net.weights, net.biases, [*net.norms, None], strict=True):
-        passed.inputs.append(x)
         z = x @ weight + bias  # (n, outputs)
         if norm is not None:
             z = norm.forward(z, training)
-        passed.outputs.append(z)
+        passed.append((x, z))
         x = np.maximum(z, 0)
     return passed
 
@@ -77,16 +68,16 @@ def softmax_gradient(logits: Array, t: Array) -> Array:
 def step(net: Net, x: Array, t: Array, rate: float) -> None:
     """Move all parameters, in place, by one step of gradient descent on the batch (x, t)."""
     passed, by = forward(net, x, training=True), np.float32(rate)
-    d = softmax_gradient(passed.outputs[-1], t)
-    norms = [*net.norms, None]
-    for i in reversed(range(len(net.weights))):
+    d = softmax_gradient(passed[-1][1], t)
+    for i in reversed(range(len(passed))):
+        given, z = passed[i]
         if i < len(net.norms):
-            d = d * (passed.outputs[i] > 0)
-        if (norm := norms[i]) is not None:
-            d = norm.backward(d)
-            norm.gamma = norm.gamma - by * norm.dgamma
-            norm.beta = norm.beta - by * norm.dbeta
-        by_weight, by_bias = passed.inputs[i].T @ d, d.sum(axis=0)
+            d = d * (z > 0)
+            if (norm := net.norms[i]) is not None:
+                d = norm.backward(d)
+                norm.gamma = norm.gamma - by * norm.dgamma
+                norm.beta = norm.beta - by * norm.dbeta
+        by_weight, by_bias = given.T @ d, d.sum(axis=0)
         d = d @ net.weights[i].T
         net.weights[i] -= by * by_weight
         net.biases[i] -= by * by_bias
@@ -94,5 +85,5 @@ def step(net: Net, x: Array, t: Array, rate: float) -> None:
 
 def accuracy(net: Net, x: Array, t: Array) -> float:
     """Return the share of images whose largest logit is that of their class, in inference."""
-    logits = forward(net, x, training=False).outputs[-1]
+    logits = forward(net, x, training=False)[-1][1]
     return float((logits.argmax(axis=1) == t).mean())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ from ..corpus.expected import with_expected
 from ..corpus.files import CORPUS, Entry, format_entries, write_whole
 from ..corpus.numbers import encode_float
 from ..model.contract import Array
-from .images import digits
+from .claims import SCALES
+from .images import Images, digits
 from .network import step
-from .schedule import weight_scales
-from .training import Images, Plan, Setting, batches, begun
+from .training import Plan, Setting, batches, begun
 
 FILE = "activations.json"
-ROWS, CHANNELS = 20, (0, 25, 50, 75)
-SCALES = weight_scales()
+ROWS, CHANNELS = 20, [0, 25, 50, 75]
 SNAPSHOTS = (  # weight scale, steps done, hidden layer
     (SCALES[0], 0, 0),
     (SCALES[5], 0, 4),
@@ -38,37 +36,23 @@ SNAPSHOTS = (  # weight scale, steps done, hidden layer
     (SCALES[12], 100, 0),
     (SCALES[15], 0, 4),
 )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a layer was given in one step: x and dy (n, c), the rest (c,) as it was before."""
-
-    x: Array
-    dy: Array
-    gamma: Array
-    beta: Array
-    running_mean: Array
-    running_var: Array
+Seen = dict[str, Array]  # what a layer was given in a step: x and dy (n, c), the state before (c,)
 
 
 class Listening(bn.BatchNormalization):
     """The built-in layer, which keeps what it was last given."""
 
-    seen: Seen | None = None
+    seen: Seen
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """Return y, and keep x and the state."""
-        state = self.state_dict()
         mean, var = bn.initial_state(x.shape[1], x.dtype)
-        start = {"running_mean": mean, "running_var": var}
-        self.seen = Seen(x=x.copy(), dy=np.zeros_like(x), **{**start, **state})
+        self.seen = {"x": x.copy(), "running_mean": mean, "running_var": var, **self.state_dict()}
         return super().forward(x, train_flg)
 
     def backward(self, dout: Array) -> Array:
         """Return dx, and keep dy."""
-        assert self.seen is not None
-        self.seen = replace(self.seen, dy=dout.copy())
+        self.seen["dy"] = dout.copy()
         return super().backward(dout)
 
 
@@ -86,27 +70,22 @@ def seen(images: Images, plan: Plan, setting: Setting, done: int, layer: int) ->
     return found
 
 
-def window(found: Seen) -> Seen:
-    """Return the first rows of a few channels."""
-    rows = {name: a[:ROWS] if a.ndim == 2 else a for name, a in vars(found).items()}
-    return Seen(**{name: a[..., list(CHANNELS)] for name, a in rows.items()})
-
-
 def calls(found: Seen, eps: float, momentum: float) -> Calls:
-    """Return training, its backward and inference on what was seen, each with what it must give."""
+    """Return training, its backward and inference on some of it, each with what it must give."""
+    window = {k: (a[:ROWS] if a.ndim == 2 else a)[..., CHANNELS] for k, a in found.items()}
     names = ("x", "gamma", "beta", "running_mean", "running_var")
-    given: dict[str, Any] = {name: encode_array(getattr(found, name)) for name in names}
+    given: dict[str, Any] = {name: encode_array(window[name]) for name in names}
     given["eps"] = encode_float(eps)
     train = {"call": "forward_train", **given, "momentum": encode_float(momentum)}
-    back = {"call": "backward_train", "dy": encode_array(found.dy), "saved": 0}
+    back = {"call": "backward_train", "dy": encode_array(window["dy"]), "saved": 0}
     return with_expected([train, back, {"call": "forward_eval", **given}])
 
 
 def entries(images: Images) -> Iterator[Entry]:
     """Yield an entry per snapshot."""
-    plan, source = Plan(), "recorded by python -m properties.experiment.record"
+    source = "recorded by python -m properties.experiment.record"
     for scale, done, layer in SNAPSHOTS:
-        found = window(seen(images, plan, Setting(0.01, 0, scale, True), done, layer))
+        found = seen(images, Plan(), Setting(0.01, 0, scale, True), done, layer)
         where = f"hidden layer {layer + 1}, weight scale {scale:.2g}, after {done} steps"
         yield Entry(f"Activations of training: {where}", source, False, calls(found, 1e-5, 0.9))
 

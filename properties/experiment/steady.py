@@ -12,8 +12,9 @@ from functools import cache
 
 import numpy as np
 
+from .images import Images
 from .network import Norm, batch_norm
-from .training import Images, Plan, Setting, train
+from .training import Plan, Setting, train
 
 PLAN = Plan(steps=60, batch=40, layers=4, width=24, every=60, epoch=60)
 SCALE, RATE = 0.01, 0.05  # weights so small that the signal is lost on its way through four layers

@@ -1,34 +1,29 @@
-"""One run of the experiment: a net trained by plain gradient descent, its accuracy on the way."""
+"""Runs of the experiment: a net trained by plain gradient descent, its accuracy on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context, parent_process
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
 from ..model.contract import Array
+from ..support.signals import interrupts_ignored
+from .images import Images
 from .network import Net, Norm, accuracy, batch_norm, build, forward, step
 
-
-@dataclass(frozen=True)
-class Images:
-    """Images (n, pixels) in float32 and their classes (n,), for training and held out."""
-
-    x: Array
-    t: Array
-    held_x: Array
-    held_t: Array
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are."""
-        return int(max(self.t.max(), self.held_t.max())) + 1
+_ONE_THREAD = {
+    f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM", "BLIS")
+}
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
+class Setting(NamedTuple):
     """What one run differs in from another; equal seeds have equal draws of weights and batches."""
 
     rate: float
@@ -56,24 +51,19 @@ class Plan:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """The accuracies of a run: held out after `every` steps each, in training after `epoch`."""
 
-    setting: Setting
     held_out: tuple[float, ...]
     training: tuple[float, ...]
-
-
-class Stopped(Exception):
-    """The run was told to stop."""
 
 
 def begun(images: Images, plan: Plan, setting: Setting, norm: Norm | None = None) -> Net:
     """Return the net of a run before its first step; norm replaces the built-in batch norm."""
     if setting.normalized and norm is None:
         norm = partial(batch_norm, eps=plan.eps)
-    widths = (images.x.shape[1], *[plan.width] * plan.layers, images.classes)
+    classes = int(max(images.t.max(), images.held_t.max())) + 1
+    widths = (images.x.shape[1], *[plan.width] * plan.layers, classes)
     rng = np.random.default_rng([plan.seed, setting.seed, 0])
     return build(widths, setting.scale, norm if setting.normalized else None, rng)
 
@@ -86,36 +76,20 @@ def batches(images: Images, plan: Plan, setting: Setting) -> Iterator[tuple[Arra
         yield images.x[chosen], images.t[chosen]
 
 
-def train(
-    images: Images,
-    plan: Plan,
-    setting: Setting,
-    norm: Norm | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Curve:
-    """Train one net and return its accuracies.
-
-    Args:
-        norm: the layer of a normalized net, the built-in one if None.
-        stop: asked now and then.
-    Raises:
-        Stopped: stop said so.
-    """
+def train(images: Images, plan: Plan, setting: Setting, norm: Norm | None = None) -> Curve:
+    """Train one net and return its accuracies; norm replaces the built-in batch norm."""
     net, held_out, training = begun(images, plan, setting, norm), [], []
     with np.errstate(all="ignore"):  # a net may diverge: that is one of the things to be seen
         for k, (x, t) in enumerate(batches(images, plan, setting), 1):
             step(net, x, t, setting.rate)
             if k % plan.every == 0:
                 held_out.append(accuracy(net, images.held_x, images.held_t))
-                if stop():
-                    raise Stopped
             if k % plan.epoch == 0:
                 training.append(accuracy(net, images.x, images.t))
-    return Curve(setting, tuple(held_out), tuple(training))
+    return Curve(tuple(held_out), tuple(training))
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """What a normalized net is like before training.
 
     signal: root mean square of xhat in the last hidden layer, the root of var / (var + eps), (29):
@@ -130,8 +104,43 @@ class Start:
 def start(images: Images, plan: Plan, setting: Setting) -> Start:
     """Return what the first step of a run with batch norm starts from and does."""
     net, (x, t) = begun(images, plan, setting), next(batches(images, plan, setting))
-    xhat = forward(net, x, training=True).outputs[-2].astype(np.float64)
+    xhat = forward(net, x, training=True)[-2][1].astype(np.float64)
     before = net.weights[-2].copy()
     step(net, x, t, setting.rate)
     change = np.linalg.norm(net.weights[-2] - before) / np.linalg.norm(before)
     return Start(float(np.sqrt((xhat * xhat).mean())), float(change))
+
+
+def sweep(
+    images: Images,
+    plan: Plan,
+    settings: Sequence[Setting],
+    jobs: int,
+    tick: Callable[[Setting, Curve], None],
+) -> None:
+    """Run all settings, each on one core, and hand every curve to tick as it is done.
+
+    A KeyboardInterrupt ends the runs that are under way and is passed on.
+    """
+    context = get_context("spawn")
+    with interrupts_ignored(), mock.patch.dict(os.environ, _ONE_THREAD):
+        pool = context.Pool(jobs, initializer=_begin)
+    with pool:
+        one = partial(_one, images, plan)
+        for setting, curve in pool.imap_unordered(one, settings):
+            tick(setting, curve)
+
+
+def _one(images: Images, plan: Plan, setting: Setting) -> tuple[Setting, Curve]:
+    return setting, train(images, plan, setting)
+
+
+def _begin() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

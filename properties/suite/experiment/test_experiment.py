@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from properties.experiment import claims, network, schedule, text
-from properties.experiment import sweep as sweeping
-from properties.experiment.images import BadImages, from_file, split
-from properties.experiment.training import Curve, Images, Plan, Setting, Start, begun, start, train
+from properties.experiment import claims, network, page, training
+from properties.experiment.images import BadImages, Images, from_file, split
+from properties.experiment.training import Curve, Plan, Setting, begun, start, train
 
 SCALES = (1.0, 0.1, 0.01)
 PLAN = Plan(steps=20, batch=10, layers=2, width=8, every=5, epoch=10)
@@ -33,8 +32,8 @@ def images(n: int = 300, seed: int = 0) -> Images:
     return split(centres[t] + 0.3 * rng.standard_normal((n, 8)), t)
 
 
-def curve(seed: int, scale: float, normalized: bool, held: Sequence[float], rate: float = 0.01):
-    return Curve(Setting(rate, seed, scale, normalized), tuple(held), (held[-1],))
+def design(seeds: int = 4) -> claims.Design:
+    return claims.Design(images(), "points", PLAN, 0.01, seeds, SCALES)
 
 
 # --- the net ---------------------------------------------------------------------------------
@@ -42,7 +41,7 @@ def curve(seed: int, scale: float, normalized: bool, held: Sequence[float], rate
 
 def loss(net: network.Net, x: Any, t: Any) -> float:
     """The mean cross-entropy of a batch in training."""
-    z = network.forward(net, x, training=True).outputs[-1]
+    z = network.forward(net, x, training=True)[-1][1]
     z = z - z.max(axis=1, keepdims=True)
     return float((np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(t)), t]).mean())
 
@@ -129,9 +128,9 @@ def test_runs_are_the_same_whatever_the_number_of_processes() -> None:
     data, settings = images(), [Setting(0.1, s, 0.1, k) for s in (0, 1) for k in (False, True)]
     wanted = {s: train(data, PLAN, s) for s in settings}
     for jobs in (1, 2):
-        done: list[Curve] = []
-        sweeping.sweep(data, PLAN, settings, jobs, done.append)
-        assert {c.setting: c for c in done} == wanted
+        done: dict[Setting, Curve] = {}
+        training.sweep(data, PLAN, settings, jobs, done.__setitem__)
+        assert done == wanted
 
 
 # --- the images ------------------------------------------------------------------------------
@@ -201,7 +200,7 @@ def test_images_are_split_without_a_repetition(tmp_path: Path) -> None:
     path = tmp_path / "images.npz"
     np.savez(path, **good())
     found = from_file(path)
-    assert (found.x.shape, found.held_x.shape, found.classes) == ((180, 4), (120, 4), 3)
+    assert (found.x.shape, found.held_x.shape) == ((180, 4), (120, 4))
     both = np.concatenate([found.x, found.held_x])
     assert both.dtype == np.float32 and both.max() == 1
     assert len(np.unique(both[:, 0])) == 300
@@ -222,101 +221,95 @@ def test_an_interval_is_that_of_t() -> None:
     assert claims.interval([0.5]).high == np.inf
 
 
-def known_runs(seeds: int = 4) -> list[Curve]:
+def known_runs() -> dict[Setting, Curve]:
     """At scale 1 none trains, at 0.1 both do, at 0.01 the net with batch norm alone."""
-    curves = []
-    for seed in range(seeds):
+    found = {}
+    for seed in range(4):
         e = 0.01 * seed
-        curves += [
-            curve(seed, 1.0, False, [0.1, 0.1, 0.1, 0.1]),
-            curve(seed, 1.0, True, [0.1, 0.1, 0.1, 0.1]),
-            curve(seed, 0.1, False, [0.3, 0.5, 0.7, 0.8 + e]),
-            curve(seed, 0.1, True, [0.2, 0.4, 0.6, 0.7 - e * (seed % 2)]),
-            curve(seed, 0.01, False, [0.1, 0.1, 0.1, 0.1 + e]),
-            curve(seed, 0.01, True, [0.5, 0.9, 0.9, 0.9]),
-        ]
-    return curves
+        for scale, normalized, held in (
+            (1.0, False, (0.1, 0.1, 0.1, 0.1)),
+            (1.0, True, (0.1, 0.1, 0.1, 0.1)),
+            (0.1, False, (0.3, 0.5, 0.7, 0.8 + e)),
+            (0.1, True, (0.2, 0.4, 0.6, 0.7 - e * (seed % 2))),
+            (0.01, False, (0.1, 0.1, 0.1, 0.1 + e)),
+            (0.01, True, (0.5, 0.9, 0.9, 0.9)),
+        ):
+            found[Setting(0.01, seed, scale, normalized)] = Curve(held, held[1::2])
+    return found
 
 
 def test_scales_are_judged_by_intervals_that_hold_together() -> None:
     """Better, worse and undecided are told apart, at the confidence divided by the scales."""
-    found = claims.by_scale(claims.Runs(known_runs()), SCALES, 0.01)
+    found = claims.by_scale(design(), known_runs())
     assert [a.verdict for a in found] == ["undecided", "worse", "better"]
     alone = claims.interval(
         [n - p for p, n in zip(found[2].plain, found[2].normalized, strict=True)]
     )
     assert found[2].difference.low < alone.low < alone.high < found[2].difference.high
-    said = text.count_claim(found)
+    said = page.count_claim(found)
     assert "better at 1 of the 3" in said and "lies from 1 to 2" in said
 
 
 def test_a_seed_that_lacks_a_run_is_left_out() -> None:
     """Only seeds with every run are compared."""
-    runs = claims.Runs(known_runs()[:-1])
-    assert runs.seeds(SCALES, 0.01) == [0, 1, 2]
-    assert len(claims.by_scale(runs, SCALES, 0.01)[0].plain) == 3
+    runs = known_runs()
+    del runs[Setting(0.01, 3, 0.01, True)]
+    assert design().done(runs) == [0, 1, 2]
+    assert len(claims.by_scale(design(), runs)[0].plain) == 3
 
 
 def test_the_best_scale_is_chosen_by_the_other_seeds() -> None:
     """A seed whose own best scale is another one is judged at that of the rest."""
-    curves = known_runs()
-    odd = next(c for c in curves if c.setting == Setting(0.01, 0, 1.0, True))
-    curves[curves.index(odd)] = curve(0, 1.0, True, [1.0, 1.0, 1.0, 1.0])
-    best = claims.best_scales(claims.Runs(curves), SCALES, 0.01)
+    perfect = Curve((1.0,) * 4, (1.0,) * 2)
+    best = claims.best_scales(design(), known_runs() | {Setting(0.01, 0, 1.0, True): perfect})
     assert {best[seed, True] for seed in range(4)} == {0.01}
     assert {best[seed, False] for seed in range(4)} == {0.1}
 
 
 def test_a_race_counts_the_steps_to_the_best_accuracy_without() -> None:
     """Four times fewer is found as such, and a goal that is not reached gives no quotient."""
-    runs = claims.Runs(known_runs())
-    best = claims.best_scales(runs, SCALES, 0.01)
-    found = claims.race(runs, PLAN, best, (0.01, 0.01))
-    assert found is not None and found.times is not None
+    runs = known_runs()
+    best = claims.best_scales(design(), runs)
+    found, shared = claims.races(design(), runs)
+    assert found.times is not None
     assert (found.plain, found.normalized) == ((20, 20, 20, 20), (10, 10, 10, 10))
-    assert np.allclose([found.times.low, found.times.mean, found.times.high], 2)
-    shared = claims.race(runs, PLAN, best, (0.01, 0.01), shared=True)
-    assert shared is not None and shared.times is None
-    assert "got there in 0 of 4 runs" in text.race_claim(shared, PLAN)
-    assert claims.race(runs, PLAN, best, (0.01, 0.05)) is None
+    assert np.allclose(found.times, 2)
+    assert shared.shared and shared.times is None
+    assert "got there in 0 of 4 runs" in page.race_claim(shared, PLAN)
+    assert claims.race(PLAN, runs, best, (0.01, 0.05)) is None
 
 
 # --- what is written -------------------------------------------------------------------------
 
 
-def design() -> schedule.Design:
-    return schedule.Design(images(), "points", PLAN, SCALES, 0.01, 4)
-
-
-def test_the_stages_hold_each_run_once() -> None:
+def test_each_run_is_made_once() -> None:
     """All scales with and without for each seed, then those at five times the rate."""
-    (first, _), (second, of) = design().stages(known_runs())
+    first, second = design().first(), design().faster(known_runs())
     assert len(set(first)) == len(first) == 4 * 2 * 3
-    assert {s.rate for s in second} == {0.05} and len(second) == 4 * 3
-    assert of == len(first) + len(second)
+    assert {s.rate for s in second} == {0.05} and len(set(second)) == len(second) == 4 * 3
 
 
-def test_the_text_says_what_the_numbers_say() -> None:
+def test_the_page_says_what_the_numbers_say() -> None:
     """The intervals, the undecided scales and what was run stand in the text and in the CSV."""
-    found = schedule.findings(design(), known_runs(), 24)
-    said = text.markdown(found)
-    assert text.count_claim(found.scales) in said
+    written = page.files(design(), known_runs(), 24)
+    said = written["experiment.md"].decode()
+    assert all(claim in said for claim in page.claims(design(), known_runs()))
     assert "Worse at 0.1. Undecided at 1." in said
     assert "180 to train on and 120 held out" in said and "Interrupted" not in said
     assert "| 0.01 | 11.5 % | 90.0 % | 78.5 [" in said
-    written = text.csv_files(found)
     rows = list(csv.DictReader(io.StringIO(written["runs.csv"].decode())))
     assert len(rows) == 24 * 4
     assert {row["step"] for row in rows} == {"5", "10", "15", "20"}
+    assert [row["training_accuracy"] != "" for row in rows[:4]] == [False, True, False, True]
     scales = list(csv.DictReader(io.StringIO(written["scales.csv"].decode())))
     assert [row["verdict"] for row in scales[::4]] == ["undecided", "worse", "better"]
 
 
-def test_a_text_of_part_of_the_runs_says_so() -> None:
+def test_a_page_of_part_of_the_runs_says_so() -> None:
     """Before all is done the text names how much is."""
-    assert "Interrupted: 5 of 24 runs" in text.markdown(
-        schedule.findings(design(), known_runs()[:5], 24)
-    )
+    some = dict([*known_runs().items()][:5])
+    said = page.page(design(), some, 24)
+    assert "Interrupted: 5 of 24 runs" in said and "No seed has all its runs" in said
 
 
 def test_the_same_runs_give_the_same_figures() -> None:
@@ -324,9 +317,7 @@ def test_the_same_runs_give_the_same_figures() -> None:
     pytest.importorskip("matplotlib", exc_type=ImportError)
     from properties.experiment.figures import draw
 
-    runs = claims.Runs(known_runs())
-    plan = Plan(steps=10, epoch=10)
-    drawn = [draw(runs, plan, SCALES, 0.01, 0.1) for _ in range(2)]
+    drawn = [draw(design(), known_runs()) for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert sorted(drawn[0]) == ["curves.png", "curves.svg", "summary.png", "summary.svg"]
     named = {"curves.svg": ("training steps", "training accuracy"),
@@ -353,29 +344,6 @@ def data_file(folder: Path) -> Path:
     return path
 
 
-WRONG = {
-    "--seeds 1": "expected at least 2",
-    "--steps 3": "--steps=3: expected at least 10",
-    "--rate nan": "expected a number above 0",
-    "--eps 0": "expected a number above 0",
-    "--data missing.npz": "no such file",
-    "--out no/such/folder": "--out=no/such/folder: No such file or directory",
-    "--jobs 0": "expected a whole number of at least 1",
-}
-
-
-@pytest.mark.parametrize("given", WRONG)
-def test_what_is_wrong_with_the_command_is_told_in_one_line(
-    bncheck: Callable[..., Any], given: str, tmp_path: Path, no_figures: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """Status 2, one line that names the argument, nothing trained."""
-    monkeypatch.chdir(tmp_path)
-    data = [] if "--data" in given else ["--data", data_file(tmp_path)]
-    ran = bncheck("experiment", *given.split(), *data)
-    assert ran.status == 2 and WRONG[given] in ran.err and ran.err.count("\n") == 1, ran.err
-
-
 @pytest.mark.parametrize("module", ["matplotlib", "sklearn.datasets"])
 def test_a_missing_extra_is_told_in_one_line(
     bncheck: Callable[..., Any], module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -400,7 +368,7 @@ def fake_sweep(stop_after: int) -> Callable[..., None]:
                 os.kill(os.getpid(), signal.SIGINT)
             good_one = 0.9 if setting.normalized else 0.5
             epochs, points = plan.steps // plan.epoch, plan.steps // plan.every
-            tick(Curve(setting, (good_one,) * points, (good_one,) * epochs))
+            tick(setting, Curve((good_one,) * points, (good_one,) * epochs))
 
     return sweep
 
@@ -411,8 +379,7 @@ def test_an_interrupt_keeps_what_is_done(
     monkeypatch: pytest.MonkeyPatch, after: int, kept: int,
 ) -> None:  # fmt: skip
     """Ctrl-C ends with 130, says how many runs are kept, and writes of these."""
-    monkeypatch.setattr(sweeping, "sweep", fake_sweep(after))
-    monkeypatch.setattr(schedule, "start", lambda *_: Start(1.0, 0.1))
+    monkeypatch.setattr(training, "sweep", fake_sweep(after))
     out, before = tmp_path / "out", signal.getsignal(signal.SIGINT)
     ran = bncheck("experiment", "--data", data_file(tmp_path), "--out", out)
     assert ran.status == 130 and signal.getsignal(signal.SIGINT) is before
@@ -428,8 +395,7 @@ def test_files_are_written_whole_or_not_at_all(
     bncheck: Callable[..., Any], tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where writing fails the old file stays, nothing else is left, and the status is 2."""
-    monkeypatch.setattr(sweeping, "sweep", fake_sweep(1000))
-    monkeypatch.setattr(schedule, "start", lambda *_: Start(1.0, 0.1))
+    monkeypatch.setattr(training, "sweep", fake_sweep(1000))
     out, data = tmp_path / "out", data_file(tmp_path)
     out.mkdir()
     (out / "curves.svg").write_text("old")
@@ -472,8 +438,10 @@ def test_recording_is_what_the_layer_was_given() -> None:
 
     data, setting = images(), Setting(0.1, 0, 0.5, True)
     found = seen(data, PLAN, setting, 3, 1)
-    assert found.x.shape == found.dy.shape == (PLAN.batch, PLAN.width)
-    assert found.running_mean.any() and found.dy.any() and not np.array_equal(found.gamma, 1)
+    assert found["x"].shape == found["dy"].shape == (PLAN.batch, PLAN.width)
+    assert (
+        found["running_mean"].any() and found["dy"].any() and not np.array_equal(found["gamma"], 1)
+    )
     assert train(data, PLAN, setting, listening) == train(data, PLAN, setting)
 
 
