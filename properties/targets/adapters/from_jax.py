@@ -8,10 +8,39 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
-from .orders_jax import ORDERS
+from .orders import orders
 
 KEPT = 150  # shapes whose compiled functions are kept: some megabytes each, which JAX never frees
+
+
+def _vjp(f: Any, leaves: Any, dy: Any) -> Any:
+    y, pull = jax.vjp(f, *leaves)
+    return y, pull(dy)
+
+
+def _jvp(f: Any, leaves: Any, along: Any) -> Any:
+    return jax.jvp(f, tuple(leaves), tuple(along))
+
+
+def _at_once(f: Any, leaves: Any, along: Any, dy: Any) -> Any:
+    """Return the tangent of the tangent along all inputs at once, summed with dy in float64."""
+    flat, shaped = ravel_pytree(leaves)
+
+    def column(e: Any) -> Any:
+        tangent = _jvp(f, leaves, along)[1]
+        ty2 = _jvp(lambda *p: _jvp(f, p, along)[1], leaves, shaped(e))[1]
+        return tangent, jnp.vdot(ty2.astype(jnp.float64), dy.astype(jnp.float64))
+
+    ty, by = jax.vmap(column, out_axes=(None, 0))(jnp.eye(flat.size, dtype=flat.dtype))
+    by = shaped(by.astype(flat.dtype))
+    return by[0], by[1], ty
+
+
+# compiled once for all places, in place of a loop over them
+ORDERS = {**orders(_vjp, _jvp, iter, lambda pairs, leaf: leaf), "forward_over_forward": _at_once}
 
 
 def _own(*arrays: Any) -> Any:
@@ -80,7 +109,7 @@ def target(
         return jax.jvp(output(mode, rest), (leaves,), (along,))[1]
 
     def second_of(order: str, mode: str, leaves: Any, rest: Any, along: Any, dy: Any) -> Any:
-        return ORDERS[order](output(mode, rest), leaves, along, dy)
+        return ORDERS[order](lambda *p: output(mode, rest)(p), leaves, along, dy)
 
     gradients = jit(gradients_of, static_argnums=0)
     tangent = jit(tangent_of, static_argnums=0)

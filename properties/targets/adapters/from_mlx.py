@@ -10,9 +10,34 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from .orders_mlx import ORDERS
+from .orders import orders
 
 mx.set_default_device(mx.cpu)
+
+
+def _vjp(f: Any, leaves: Any, dy: Any) -> Any:
+    y, by = mx.vjp(f, list(leaves), list(dy) if isinstance(dy, list) else [dy])
+    return (y[0] if len(y) == 1 else y), by
+
+
+def _jvp(f: Any, leaves: Any, along: Any) -> Any:
+    y, ty = mx.jvp(f, list(leaves), list(along))
+    return (y[0], ty[0]) if len(ty) == 1 else (y, ty)
+
+
+def _units(leaf: Any) -> Any:
+    for at in np.ndindex(leaf.shape):
+        unit = mx.zeros_like(leaf)
+        unit[at] = 1
+        yield unit
+
+
+def _gathered(pairs: Any, leaf: Any) -> Any:
+    products = [(a.astype(mx.float64) * b.astype(mx.float64)).sum().item() for a, b in pairs]
+    return mx.array(np.reshape(products, leaf.shape), leaf.dtype)
+
+
+ORDERS = orders(_vjp, _jvp, _units, _gathered)
 
 
 def _own(*arrays: Any) -> list[Any]:

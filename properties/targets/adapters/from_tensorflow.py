@@ -10,7 +10,33 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .orders_tensorflow import ORDERS
+from .orders import orders
+
+
+def _vjp(f: Any, leaves: Any, dy: Any) -> Any:
+    with tf.GradientTape() as tape:
+        tape.watch(leaves)
+        y = f(*leaves)
+    return y, tape.gradient(y, leaves, dy)
+
+
+def _jvp(f: Any, leaves: Any, along: Any) -> Any:
+    with tf.autodiff.ForwardAccumulator([*leaves], [*along]) as forward:
+        y = f(*leaves)
+    return y, tf.nest.map_structure(forward.jvp, y)
+
+
+def _units(leaf: Any) -> Any:
+    return tf.reshape(tf.eye(tf.size(leaf), dtype=leaf.dtype), (-1, *leaf.shape))
+
+
+def _gathered(pairs: Any, leaf: Any) -> Any:
+    wide = [(tf.cast(a, tf.float64), tf.cast(b, tf.float64)) for a, b in pairs]
+    products = [tf.cast(tf.reduce_sum(a * b), leaf.dtype) for a, b in wide]
+    return tf.reshape(tf.stack(products), leaf.shape)
+
+
+ORDERS = orders(_vjp, _jvp, _units, _gathered)
 
 
 def _tensors(arrays: Any) -> list[Any]:

@@ -9,9 +9,38 @@ from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+from torch import func
 
-from .orders_torch import ORDERS
+from .orders import orders
 from .tensors import array, tensor
+
+
+def _vjp(f: Any, leaves: Any, dy: Any) -> Any:
+    y, pull = func.vjp(f, *leaves)
+    return y, pull(dy)
+
+
+def _jvp(f: Any, leaves: Any, along: Any) -> Any:
+    return func.jvp(f, tuple(leaves), tuple(along))
+
+
+def _units(leaf: Any) -> Any:
+    return torch.eye(leaf.numel(), dtype=leaf.dtype).reshape(-1, *leaf.shape)
+
+
+def _gathered(pairs: Any, leaf: Any) -> Any:
+    products = [(a.double() * b.double()).sum() for a, b in pairs]
+    return torch.stack(products).to(leaf.dtype).reshape(leaf.shape)
+
+
+def _twice(f: Any, leaves: Any, along: Any, dy: Any) -> Any:
+    """Return the gradients of the gradient as PyTorch's users take them."""
+    given = [t.detach().requires_grad_() for t in (*leaves, dy)]
+    firsts = torch.autograd.grad(f(*given[:3]), given[:3], given[3], create_graph=True)
+    return torch.autograd.grad(firsts, [given[0], given[1], given[3]], along)
+
+
+ORDERS = {**orders(_vjp, _jvp, _units, _gathered), "reverse_over_reverse": _twice}
 
 
 def target(
