@@ -125,6 +125,31 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
+ALSO = {  # further words, and what is said of them
+    "": "COMMAND is missing: expected one of run, invariants, audit",
+    "walk": "invalid choice: 'walk'",
+    "run --examples -3": "argument --examples: '-3': expected a whole number of at least 1",
+    "run --examples many": "'many': expected a whole number of at least 1",
+    "run --examples 2.5": "'2.5': expected a whole number of at least 1",
+    "run --examples": "argument --examples: expected one argument",
+    "run --seed x": f"'x': {SEED}",
+    f"run --seed {2**32}": SEED,
+    "run --timeout soon": "'soon': expected a number of seconds above 0",
+    "run --only jacobian_is_symetric": "did you mean jacobian_is_symmetric\\?",
+    "run --json .": f"--json=.: {FOLDER}",
+    "run --speed 9": "unrecognized arguments: --speed",
+    "run --exam 9": "unrecognized arguments: --exam",
+    "run bn torch": "unrecognized arguments: torch",
+    "replay no_such_thing": "target=no_such_thing: no such module",
+    "corpus add": "expected FILE or --from-last-run",
+    "probe": "the following arguments are required: TARGET",
+    "probe bn --up-to x": "argument --up-to: ",
+    "hunt no_such_thing": "target=no_such_thing: no such module",
+    "hunt bn --out FILE": "--out=FILE: expected a name ending in .json",
+    "hunt bn --jobs 2 --scheduler tcp://h:1": "either --jobs or --scheduler",
+    "hunt bn --database a,,b": "expected FOLDER, redis://HOST:PORT",
+    "hunt bn --database no/such": "expected a folder, or a name in one that exists",
+}
 TOLD = {("report", "target")}  # the report goes on past it, and tells it in the target's line
 
 
@@ -204,6 +229,16 @@ def test_a_bad_argument_is_one_line(
     line = refused(*case[0].split(), *words.split())
     assert line.startswith("bncheck"), line
     assert re.search(said, line), line
+
+
+@pytest.mark.parametrize("words", ALSO)
+def test_other_bad_words_are_one_line(
+    refused: Callable[..., str], tmp_path: Path, words: str
+) -> None:
+    """What cannot be meant in another way is one line, status 2, nothing written."""
+    (tmp_path / "FILE").write_text("{}", encoding="utf-8")
+    line = refused(*words.split())
+    assert re.search(ALSO[words], line), line
 
 
 def test_a_report_tells_a_bad_target_in_its_line(

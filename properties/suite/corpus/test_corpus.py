@@ -384,20 +384,3 @@ def test_check_names_a_value_that_is_not_exact(folder: Path, capsys: Any) -> Non
     assert _run("check", "--corpus", str(folder)) == 1
     out = capsys.readouterr().out
     assert "key='wrong': calls[0].expected.y: value: it is not the exact one" in out
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (("show", "no such sentence"), "0 entries have it"),
-        (("add",), "expected FILE or --from-last-run"),
-        (("add", "nowhere.json"), "file=nowhere.json: no such file"),
-        (("list", "--corpus", "nowhere"), "--corpus=nowhere: expected a folder"),
-    ],
-)
-def test_bad_arguments_get_one_line(words: tuple[str, ...], text: str, capsys: Any) -> None:
-    """A wrong key, file or folder gets one line and status 2."""
-    assert _run(*words) == 2
-    err = capsys.readouterr().err
-    assert text in err
-    assert err.count("\n") == 1

@@ -168,14 +168,6 @@ def test_the_core_is_replayed_in_two_seconds(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == f"{len(CORE)} pass, 0 fail, 0 not offered\n"
 
 
-def test_an_unknown_target_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A target that does not exist is status 2 with one line."""
-    assert _replayed("no_such_thing") == 2
-    err = capsys.readouterr().err
-    assert err.startswith("bncheck: target=no_such_thing: no such module")
-    assert err.count("\n") == 1
-
-
 def test_a_damaged_corpus_is_replayed_as_far_as_it_goes(tmp_path: Path, capsys: Any) -> None:
     """The good entries are replayed, the bad ones said, and the status is 2."""
     content = (CORPUS / "edges.json").read_bytes()

@@ -303,35 +303,6 @@ def test_the_same_seed_gives_the_same_answers() -> None:
     assert once(3) != once(4)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["nowhere.py"], "target=nowhere.py: no file nowhere.py; expected a Python file"),
-        (["bn", "--up-to", "8"], "--up-to=8: expected at least 16, the least that is graded"),
-        (["bn", "--json", "/no/such/folder/x"], "expected a file in a folder that exists"),
-    ],
-)
-def test_a_wrong_command_is_one_line(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is wrong, what was expected, status 2, and nothing else."""
-    assert run(*arguments) == 2
-    shown = capsys.readouterr()
-    assert said in shown.err and len(shown.err.strip().splitlines()) == 1
-    assert shown.out == ""
-
-
-@pytest.mark.parametrize("arguments", [[], ["bn", "--seed", "-1"], ["bn", "--up-to", "x"]])
-def test_an_argument_of_no_kind_is_one_line(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """argparse says it in one line, with status 2."""
-    with pytest.raises(SystemExit) as stopped:
-        run(*arguments)
-    assert stopped.value.code == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
 def test_a_target_that_does_not_load_is_one_line_and_the_rest_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

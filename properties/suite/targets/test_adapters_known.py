@@ -165,16 +165,6 @@ def test_targets_writes_what_it_lists(tmp_path: Path, capsys: pytest.CaptureFixt
         assert row["installed"] == (row["problem"] == ""), name
 
 
-def test_targets_with_a_file_that_cannot_be_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A folder that is not there is told before anything is listed, with status 2."""
-    assert main(["targets", "--json", str(tmp_path / "none" / "t.json")]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("bncheck: --json=") and "expected a file in a folder that exists" in err
-
-
 def test_targets_imports_no_framework() -> None:
     """Versions are read from what pip wrote, so that the list comes at once."""
     code = "from properties.cli import main; main(['targets']); import sys; print(*sys.modules)"
