@@ -1,4 +1,4 @@
-"""The numbers as CSV, and the text beside the figures: page.md, filled in."""
+"""The numbers as CSV, and the text beside the figures: page.txt, filled in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from string import Template
 from .claims import CONFIDENCE, AtScale, Curves, Design, Interval, Race, by_scale, races
 from .training import Plan, Setting, start
 
-PAGE = Path(__file__).with_name("page.md")
+PAGE = Path(__file__).with_name("page.txt")
 
 
 def files(design: Design, curves: Curves, planned: int) -> dict[str, bytes]:
