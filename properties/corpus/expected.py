@@ -21,7 +21,7 @@ from ..model import expected, further
 from ..model.cases import Case, Recipe, state_dtype
 from ..model.contract import Array, Conventions
 from ..model.expected import Wanted, row, rows
-from .entries import Calls, shortened
+from .entries import Calls, encode_array, shortened
 from .files import Entry, decode_array, decode_wanted
 from .numbers import decode_float, encode_float
 
@@ -37,12 +37,44 @@ def with_expected(calls: Calls) -> Calls:
     found = []
     for call in calls:
         bare = {k: v for k, v in call.items() if k != "expected"}
-        name = bare["call"]
-        case = _case(bare) if name.startswith("forward_") else None
+        name, mask = bare["call"], mask_of(bare, calls)
+        alone = bare if mask is None else _kept(bare, mask)
+        case = _case(alone) if name.startswith("forward_") else None
         cases.append(case)
         with np.errstate(all="ignore"):
-            values, dtypes = _EXPECTED[name](bare, case, cases)
+            values, dtypes = _EXPECTED[name](alone, case, cases)
+        if mask is not None:
+            values = _put_back(values, mask)
         found.append({**bare, "expected": _encoded(values, dtypes)})
+    return found
+
+
+def mask_of(call: dict[str, Any], calls: Calls) -> Array | None:
+    """Return the mask (n, *spatial) of bool of a call, of a backward that of its forward."""
+    forward = calls[call["saved"]] if call["call"] == "backward_train" else call
+    return decode_array(forward["mask"]).astype(bool) if "mask" in forward else None
+
+
+def _kept(call: dict[str, Any], mask: Array) -> dict[str, Any]:
+    """Return the call on the batch of what the mask keeps, in rows (m, c)."""
+    rows_of = {
+        name: encode_array(np.moveaxis(decode_array(call[name]), 1, -1)[mask])
+        for name in ("x", "dy")
+        if name in call
+    }
+    return {name: value for name, value in call.items() if name != "mask"} | rows_of
+
+
+def _put_back(values: Values, mask: Array) -> Values:
+    """Return what is of the kept rows in x's shape; elsewhere y is free and dx is 0."""
+    found = dict(values)
+    for name, free in (("y", np.inf), ("dx", 0.0)):
+        if name in values:
+            value, radius = (
+                np.full((*mask.shape, values[name][0].shape[1]), a) for a in (0.0, free)
+            )
+            value[mask], radius[mask] = values[name]
+            found[name] = np.moveaxis(value, -1, 1), np.moveaxis(radius, -1, 1)
     return found
 
 

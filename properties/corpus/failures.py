@@ -17,7 +17,8 @@ UNHELD = {"mask", "empty mask", "sync_forward_train", "sync_backward_train"}
 def calls_of(target: Target, invariant: Invariant, case: Case) -> Calls:
     """Return the calls that an invariant makes on a case.
 
-    None where only a machine drives it, or where they have what no entry holds: a mask, or ranks.
+    None where only a machine drives it, or where they have what is not recorded: a mask, which
+    targets are told in forms of their own, or ranks.
     """
     if invariant.inputs == "sequence" or UNHELD & set(invariant.needs):
         return []

@@ -12,10 +12,12 @@ from reference import rounding
 from reference.ball import precision
 
 from ..invariants.levels import EDGE_LAYOUTS
-from ..model import contract
+from ..model import contract, masks
 from ..model.cases import dtype_of, state_dtype
 from ..model.contract import Array, Misbehaved, Target
+from ..model.masks import lengths_of
 from ..model.verdict import Claim, Failure, is_true, judge, same_bits
+from .expected import mask_of
 from .files import Entry, decode_array, decode_wanted
 from .numbers import decode_float
 
@@ -35,11 +37,14 @@ class Replayed:
 
 def missing(entry: Entry, target: Target) -> str:
     """Return what the target lacks for an entry, empty where it lacks nothing."""
-    return next(filter(None, (_lacking(call, target) for call in entry.calls)), "")
+    return next(filter(None, (_lacking(call, entry, target) for call in entry.calls)), "")
 
 
-def _lacking(call: dict[str, Any], target: Target) -> str:
+def _lacking(call: dict[str, Any], entry: Entry, target: Target) -> str:
     """Return what the target lacks for a call, empty where it lacks nothing."""
+    mask = mask_of(call, entry.calls)
+    if mask is not None and (lacks := _lacking_of_mask(mask, call, target)):
+        return lacks
     for need in _needs(call):
         if need not in target.offers:
             return need
@@ -54,6 +59,19 @@ def _lacking(call: dict[str, Any], target: Target) -> str:
         return "another momentum"
     if target.conventions.halves == "own" and {"float16", "bfloat16"} & set(_dtypes(call)):
         return "float32 as what halves are computed in"
+    return ""
+
+
+def _lacking_of_mask(mask: Array, call: dict[str, Any], target: Target) -> str:
+    need = "mask" if call["call"] == "forward_train" else "masked gradients"
+    if need not in target.offers:
+        return need
+    if mask.ndim + 1 not in target.conventions.mask_ndim:
+        return f"a mask in rank {mask.ndim + 1}"
+    if target.conventions.mask == "lengths":
+        told = np.arange(mask.shape[-1]) < lengths_of(mask).reshape(-1, *(1,) * (mask.ndim - 1))
+        if not np.array_equal(np.broadcast_to(told, mask.shape), mask):
+            return "a mask that is no lengths"
     return ""
 
 
@@ -103,7 +121,9 @@ def _replayed(target: Target, entry: Entry) -> Replayed:
     saved: list[Any] = []
     gammas: list[Array | None] = []
     for number, call in enumerate(entry.calls):
-        if lacks := _lacking(call, target):  # what came before it was held to what is expected
+        if lacks := _lacking(
+            call, entry, target
+        ):  # what came before it was held to what is expected
             return Replayed(entry, "not offered", number, message=lacks)
         try:
             with np.errstate(all="ignore"):
@@ -163,13 +183,15 @@ def _forward_train(
     target: Target, call: dict[str, Any], saved: Any, gammas: Any
 ) -> Iterator[Claim]:
     given, eps = _forward(call), decode_float(call["eps"])
-    momentum = decode_float(call["momentum"])
+    momentum, mask = decode_float(call["momentum"]), mask_of(call, [])
+    more = {} if mask is None else masks.given(target.conventions, mask, decode_array(call["x"]))
     result = contract.train(
         target,
         *given.values(),  # type: ignore[arg-type]
         eps=eps,
         momentum=momentum,
         keep_layout=True,
+        more=more,
     )
     saved.append(result.saved)
     gammas.append(given["gamma"])
@@ -188,7 +210,8 @@ def _state(target: Target, call: dict[str, Any], momentum: float, result: Any) -
         yield same_bits("running_var", result.running_var, old_var)
         return
     shape = call["x"]["shape"]
-    n, conventions = int(np.prod(shape)) // shape[1], target.conventions
+    mask, conventions = mask_of(call, []), target.conventions
+    n = int(np.prod(shape)) // shape[1] if mask is None else int(mask.sum())
     unbiased = conventions.running_var == "unbiased" and n > 1
     keep = momentum if conventions.momentum == "keep" else 1.0 - momentum
     pr = precision(

@@ -17,7 +17,7 @@ CALLS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[
     "forward_train": (
         ("x",),
         ("gamma", "beta", "running_mean", "running_var"),
-        ("eps", "momentum"),
+        ("eps", "momentum", "mask"),
         ("mean", "var", "y"),
     ),
     "backward_train": (("dy",), (), ("saved",), ("dx", "dgamma", "dbeta")),
@@ -87,14 +87,16 @@ def _check_call(call: Any, where: str, before: list[Any]) -> None:
     name = call.get("call")
     _need(isinstance(name, str) and name in CALLS, where, f"call={_short(name)}: no such function")
     arrays, optional, others, results = CALLS[name]
-    optional_others = {"transposed", "groups"} & set(others)
+    optional_others = {"transposed", "groups", "mask"} & set(others)
     needed = {"call", "expected", *arrays, *optional, *others} - optional_others
     _keys(call, where, needed, optional_others)
     for key in (*arrays, *optional):
         if call[key] is not None or key in arrays:
             _check_array(call[key], f"{where}.{key}", key)
+    if "mask" in call:
+        _check_mask(call["mask"], f"{where}.mask", call["x"]["shape"])
     for key in others:
-        if key in call:
+        if key in call and key != "mask":
             _check_other(key, call[key], f"{where}.{key}", before)
     _keys(call["expected"], f"{where}.expected", set(), set(results))
     if name == "forward_train":
@@ -102,6 +104,16 @@ def _check_call(call: Any, where: str, before: list[Any]) -> None:
         _need(both, f"{where}.expected", "expected mean and var, or neither")
     for key, wanted in call["expected"].items():
         _check_wanted(wanted, f"{where}.expected.{key}")
+
+
+def _check_mask(value: Any, where: str, of: list[int]) -> None:
+    _keys(value, where, {"data", "dtype", "shape"}, {"repeat"})
+    _check_shape(value, where, "data")
+    _need(value["dtype"] == "int64", where, "expected dtype int64")
+    shape = [*of[:1], *of[2:]]
+    _need(value["shape"] == shape, where, f"shape={value['shape']}: expected {shape}, x's places")
+    good = all(_whole(kept) and kept < 2 for kept in value["data"])
+    _need(good and any(value["data"]), where, "expected 0 where hidden, 1 where kept, and some 1")
 
 
 def _check_other(key: str, value: Any, where: str, before: list[Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..bugs.catalogue import built, known_bugs
-from ..corpus.entries import Calls, recorded
+from ..corpus.entries import Calls, encode_array, recorded
 from ..corpus.expected import with_expected
 from ..corpus.failures import calls_of, sentence_of
 from ..corpus.files import CORPUS, Entry, format_entries, read_corpus, unused, write_whole
@@ -155,6 +155,29 @@ def edges() -> Iterator[Entry]:
     yield _edge("Inference", "257 channels", cases["257 channels"], inferred)
 
 
+def masked() -> Iterator[Entry]:
+    """Yield an entry per kind of mask: lengths, whole samples, single places."""
+    hidden: dict[str, tuple[tuple[int, ...], Any]] = {
+        "lengths": ((4, 3), lambda mask: np.arange(3) < np.array([[3], [1], [2], [3]])),
+        "whole samples": ((5,), lambda mask: np.arange(5) != 3),
+        "single places": ((3, 2, 2), lambda mask: np.arange(12).reshape(mask.shape) % 5 != 1),
+    }
+    for name, (places, keeps) in hidden.items():
+        recipe = Recipe(n=places[0], channels=2, spatial=places[1:], bits=3, seed=5)
+        case = build(recipe, Conventions())
+        mask = keeps(np.ones(places))
+        seen = np.expand_dims(mask, 1)
+        case = replace(case, x=case.x + 1, dy=np.where(seen, case.dy, 0).astype(case.dy.dtype))
+        forward, back = calls_of(
+            built("right", Pieces(), case.conventions),
+            INVARIANTS["training_leaves_its_inputs_unchanged"],
+            case,
+        )
+        calls = with_expected([{**forward, "mask": encode_array(mask.astype(np.int64))}, back])
+        key = f"Training with a mask and its backward: {name}"
+        yield Entry(key, "a regime of bncheck", False, calls)
+
+
 def _edge(mode: str, name: str, case: Case, invariant: str) -> Entry:
     target = built("right", Pieces(), case.conventions)
     calls = with_expected(calls_of(target, INVARIANTS[invariant], case))
@@ -211,14 +234,15 @@ def core_of(entries: list[Entry]) -> tuple[set[str], list[str]]:
 
 def distilled(folder: Path = CORPUS, tick: Callable[[str], None] = lambda text: None) -> list[str]:
     """Write the corpus anew, findings kept, mark the core; return the mutants it cannot kill."""
-    made = ("mutants.json", "edges.json")
+    made = ("mutants.json", "edges.json", "masks.json")
     findings = [
         replace(entry, calls=with_expected(entry.calls))
         for entry in read_corpus(folder)[0]
         if entry.file not in made
     ]
     held: dict[str, Entry] = {entry.key: entry for entry in findings}
-    for file, found in (("edges.json", edges()), ("mutants.json", entries_of_mutants(tick)[0])):
+    made_anew = (edges(), entries_of_mutants(tick)[0], masked())
+    for file, found in zip(("edges.json", "mutants.json", "masks.json"), made_anew, strict=True):
         for entry in found:
             key = unused(entry.key, held)
             held[key] = replace(entry, key=key, file=file)

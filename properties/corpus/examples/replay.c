@@ -81,7 +81,8 @@ static int replay(V *calls) { /* the number of wrong results, -1 where something
     for (int at = 0; at < calls->count && at < 64; at++) {
         V *call = item(calls, at), *name = get(call, "call"), *x = get(call, "x"), *shape = get(x, "shape");
         if (x && !strncmp(name->text, "forward", 7)) {
-            if (!is(get(x, "dtype"), "float32") && !is(get(x, "dtype"), "float64")) return -1;
+            int known = is(get(x, "dtype"), "float32") || is(get(x, "dtype"), "float64");
+            if (!known || get(call, "mask")) return -1; /* it takes no mask */
             Saved b = {.x = numbers(x, "data", &n), .gamma = numbers(get(call, "gamma"), "data", &n), .s = 1};
             b.n = atoi(item(shape, 0)->text), b.c = atoi(item(shape, 1)->text);
             b.training = is(name, "forward_train"), b.single = is(get(x, "dtype"), "float32");
@@ -110,8 +111,7 @@ int main(int argc, char **argv) {
         at = calloc(1, 1 << 24), at[fread(at, 1, (1 << 24) - 1, file)] = 0, fclose(file);
         for (V *entry = parse()->first; entry; entry = entry->next) {
             if (!all && !is(get(entry, "core"), "true")) continue;
-            int bad = replay(get(entry, "calls"));
-            if (bad > 0) printf("FAIL %s\n", entry->key);
+            int bad = replay(get(entry, "calls")); if (bad > 0) printf("FAIL %s\n", entry->key);
             bad < 0 ? skipped++ : bad ? failed++ : passed++;
         }
     }

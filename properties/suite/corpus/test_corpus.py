@@ -109,6 +109,18 @@ MALFORMED = {
     "unknown dtype": ({"x__dtype": "object"}, "dtype='object': expected"),
     "unknown layout": ({"x__layout": "upside down"}, "layout='upside down': expected one of"),
     "too many numbers": ({"x__shape": [2**21], "x__repeat": 2**20}, "expected at most 1048576"),
+    "a mask of x's shape": (
+        {"mask": {"data": [1, 1], "dtype": "int64", "shape": [2, 1]}},
+        r"mask: shape=\[2, 1\]: expected \[2\], x's places",
+    ),
+    "a mask of twos": (
+        {"mask": {"data": [2, 1], "dtype": "int64", "shape": [2]}},
+        "mask: expected 0 where hidden, 1 where kept",
+    ),
+    "a mask of nothing": (
+        {"mask": {"data": [0, 0], "dtype": "int64", "shape": [2]}},
+        "mask: expected 0 where hidden, 1 where kept, and some 1",
+    ),
     "overflowing float": ({"x__data": ["0x1p+9999", "0x1p+0"]}, "that a float64 holds"),
 }
 

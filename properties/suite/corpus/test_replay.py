@@ -27,12 +27,9 @@ from properties.targets.open import loaded
 
 ENTRIES = read_corpus()[0]
 CORE = [entry for entry in ENTRIES if entry.core]
+MASKED = [entry for entry in ENTRIES if "mask" in entry.calls[0]]
 NO_CALLS = {  # what a list of calls cannot show
     "ttnn-update-before-read": "JSON has no two names for one array",
-    "tf-mask-ignored": "no entry holds a mask",
-    "keras-fused-mask": "no entry holds a mask",
-    "tts-padding-counted": "no entry holds a mask",
-    "deepspeech-zero-padding": "no entry holds a mask",
     "nnabla-sync-sums-twice": "no entry holds ranks",
     "torch-nbt-reset": "no entry holds a layer that lives",
     "yolo-checkpoint-twice": "no entry holds a layer that lives",
@@ -104,7 +101,8 @@ def test_running_statistics_follow_the_targets_conventions(conventions: Conventi
     """The same entry holds for targets that average in another way, each by its own."""
     conventions = replace(conventions, dtypes=("float32", "float64", "float16"))
     target = built("right", Pieces(), conventions)
-    assert {replay(target, entry).verdict for entry in ENTRIES} == {"pass"}
+    plain = [entry for entry in ENTRIES if entry not in MASKED]  # it takes no mask
+    assert {replay(target, entry).verdict for entry in plain} == {"pass"}
 
 
 @pytest.mark.parametrize("other", [TORCH, replace(SEED, running_var="unbiased")])
@@ -204,6 +202,23 @@ READERS = [
         marks=pytest.mark.skipif(shutil.which("node") is None, reason="node is not there"),
     ),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", MASKED, ids=lambda entry: entry.key)
+def test_a_mask_is_replayed_where_it_can_be_told(entry: Entry, bn: Target) -> None:
+    """Who takes no mask, none in this rank, or lengths alone is not held to what it cannot do."""
+    assert replay(bn, entry).verdict == "pass"
+    without = replace(bn, offers=bn.offers - {"mask"})
+    assert replay(without, entry).message == "mask"
+    forward_only = replace(bn, offers=bn.offers - {"masked gradients"})
+    assert (replay(forward_only, entry).verdict, replay(forward_only, entry).call) == (
+        "not offered",
+        1,
+    )
+    told = replace(bn.conventions, mask="lengths", mask_ndim=(3, 4, 5))
+    by_lengths = missing(entry, replace(bn, conventions=told))
+    assert (by_lengths == "") == entry.key.endswith(": lengths")
+    assert by_lengths in ("", "a mask in rank 2", "a mask that is no lengths")
 
 
 @pytest.mark.parametrize(("name", "make", "old", "new"), READERS)
