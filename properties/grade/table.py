@@ -31,17 +31,20 @@ def _python(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _row(path: Path) -> tuple[list[bool], str]:
-    """Return whether each grader lets a file pass, and which invariant `grade` found broken."""
+WORDS = {0: "passes", 1: "seen", 2: "refused", 3: "undecided"}  # by exit status
+
+
+def _row(path: Path) -> tuple[list[str], str]:
+    """Return what each grader says of a file, and which invariant `grade` found broken."""
     graders = [_python("properties.grade.graders", str(path), name) for name in GRADERS]
-    passed = [done.returncode == 0 for done in graders]
+    words = [WORDS[done.returncode] for done in graders]
     broken = ""
     for command, *options in OURS.values():
         done = _python("properties.cli", command, str(path), *options)
-        passed.append(done.returncode == 0)
+        words.append(WORDS[done.returncode])
         if command == "grade":
             broken = json.loads(done.stdout)["invariant"]
-    return passed, broken
+    return words, broken
 
 
 def main() -> None:
@@ -51,14 +54,13 @@ def main() -> None:
     print("|---" * (len(GRADERS) + len(OURS) + 2) + "|")
     seen = [0] * (len(GRADERS) + len(OURS))
     with ThreadPoolExecutor(2) as pool:
-        for path, (passed, broken) in zip(files, pool.map(_row, files), strict=True):
+        for path, (words, broken) in zip(files, pool.map(_row, files), strict=True):
             says = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split(
                 "\n"
             )
-            words = ["passes" if one else "seen" for one in passed]
             print(f"| `{path.stem}`: {says[0]} | {' | '.join(words)} | {broken} |", flush=True)
             if path.stem != RIGHT:
-                seen = [n + (not one) for n, one in zip(seen, passed, strict=True)]
+                seen = [n + (word == "seen") for n, word in zip(seen, words, strict=True)]
     counts = [f"{n} of {len(files) - 1}" for n in seen]
     print(f"| seen | {' | '.join(counts)} | |")
 
