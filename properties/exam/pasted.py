@@ -77,9 +77,9 @@ def test_of(witness: Witness, style: str, module: str, name: str, bug: str) -> s
     gradient = {"x": "dx", "gamma": "dgamma", "beta": "dbeta"}
     words = {
         "module": module, "name": name, "back": name.replace("forward", "backward"),
-        "eps": q.eps, "momentum": q.momentum, "inputs": ", ".join(there) + ",",
+        "eps": q.eps, "momentum": q.momentum, "inputs": ", ".join(there) + "," * (len(there) == 1),
         "mode": "eval" if "eval" in witness.program else "train",
-        "gradients": ", ".join(gradient[k] for k in there) + ",",
+        "gradients": ", ".join(gradient[k] for k in there) + "," * (len(there) == 1),
     }  # fmt: skip
     for word in witness.program.split():
         lines_of = {"train": _TRAIN, "eval": _EVAL, "back": _BACK}[word][style]
