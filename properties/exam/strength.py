@@ -67,8 +67,11 @@ def loss_of(text: str) -> Callable[[Array, Array, Array], float]:
         )
 
     def loss(y: Array, w: Array, t: Array) -> float:
-        with np.errstate(all="ignore"):
-            found = value(tree, {"y": y, "w": w, "t": t})
+        try:
+            with np.errstate(all="ignore"):
+                found = value(tree, {"y": y, "w": w, "t": t})
+        except ArithmeticError as error:
+            raise NotALoss(f"--loss={text!r}: {error}") from error
         if np.ndim(found) or not np.isfinite(found):
             raise NotALoss(f"--loss={text!r}: expected one finite number, such as sum(y**2)")
         return float(found)
@@ -88,7 +91,7 @@ def _slope(loss: Callable[..., float], y: Array, w: Array, t: Array) -> Array:
     dy = np.empty_like(y)
     for index in np.ndindex(y.shape):
         step = np.zeros_like(y)
-        step[index] = STEP * max(1.0, float(abs(y[index])))
+        step[index] = STEP * np.maximum(1.0, np.abs(y[index]))
         dy[index] = (loss(y + step, w, t) - loss(y - step, w, t)) / (2 * step[index])
     return dy
 
