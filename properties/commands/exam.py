@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--flaky-runs", type=positive, default=2, metavar="N", help="of the right one, first (2)"
     )
     parser.add_argument(
-        "--tests", type=int, default=1000, metavar="N", help="print at most so many tests"
+        "--tests", type=positive, default=1000, metavar="N", help="print at most so many tests"
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="BUG", help="may be given more than once"

@@ -11,10 +11,10 @@ import numpy as np
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import COPIES, LayerState, Raised, Target
+from ..model.expected import initial
 from ..model.verdict import Claim, same_bits
 from .calls import agrees, parameter_agrees
 from .registry import invariant
-from .state import initial
 
 
 @dataclass

@@ -12,8 +12,7 @@ from reference.rounding import Spread, output_radius, rstd_spread
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Array, Target, Trained
-from ..model.expected import Wanted, row
-from ..model.expected import initial as initial
+from ..model.expected import Wanted, initial, row
 from ..model.verdict import Claim, is_true, same_bits
 from .calls import agrees, evaluated, parameter_agrees, trained, trained_back
 from .registry import invariant

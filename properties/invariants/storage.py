@@ -11,10 +11,10 @@ import numpy as np
 from ..model import contract, expected
 from ..model.cases import Case
 from ..model.contract import Target
+from ..model.expected import initial
 from ..model.verdict import Claim, same_bits
 from .calls import agrees, evaluated, parameter_agrees, trained
 from .registry import invariant
-from .state import initial
 
 ARGUMENTS = ("x", "dy", "gamma", "beta", "running_mean", "running_var")
 
