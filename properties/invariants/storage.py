@@ -10,10 +10,10 @@ import numpy as np
 
 from ..model import contract, expected
 from ..model.cases import Case
-from ..model.contract import Target
-from ..model.expected import initial
+from ..model.contract import Array, Target
+from ..model.expected import Wanted, initial
 from ..model.verdict import Claim, same_bits
-from .calls import agrees, evaluated, parameter_agrees, trained
+from .calls import agrees, evaluated, own, parameter_agrees, trained
 from .registry import invariant
 
 ARGUMENTS = ("x", "dy", "gamma", "beta", "running_mean", "running_var")
@@ -26,33 +26,47 @@ def new_numbers_in_the_same_storage_give_new_results(target: Target, case: Case)
     The contract: a result depends on the numbers that are passed in. One array of x after another
     is written into the same memory: another batch, that batch but for one value, that with other
     parameters, and the case. Who keeps answers by address, shape, or some of the numbers gives an
-    old one.
+    old one. Each is compared with the target's own on its rows in another order, in new memory.
     """
-    held: dict[str, Any] = {
-        n: None if (a := getattr(case, n)) is None else a.copy() for n in ARGUMENTS
-    }
-    there = replace(case, **held)
-    for now in _rewritten(case):
-        for name, array in held.items():
-            if array is not None:
+    there = replace(case, **copied(case))
+    for k, now in enumerate(_rewritten(case), 1):
+        for name in ARGUMENTS:
+            if (array := getattr(there, name)) is not None:
                 array[...] = getattr(now, name)
-        result = trained(target, there, keep_layout=True)
-        yield agrees("y", now, result.y, expected.output(now))
+        moved = _moved(now, k)
+        result, alone = trained(target, there, keep_layout=True), trained(target, moved)
+        yield agrees("y", now, result.y, own(now, _back(alone.y, k), expected.output(now)))
         if "running statistics" in target.offers and now.running_mean is not None:
-            near = expected.running(now, *initial(now))
-            yield from parameter_agrees("running_mean", result.running_mean, near[0])
-            yield from parameter_agrees("running_var", result.running_var, near[1])
+            right = expected.running(now, *initial(now))
+            for quantity, wanted in zip(("running_mean", "running_var"), right, strict=True):
+                near = getattr(alone, quantity).astype(np.float64).reshape(1, -1)
+                got = getattr(result, quantity)
+                yield from parameter_agrees(quantity, got, Wanted(near, 2 * wanted.radius))
         if "backward_train" in target.offers:
             back = contract.backward(target, there.dy, result.saved, there.gamma, keep_layout=True)
-            yield agrees("dx", now, back.dx, expected.gradients(now)["dx"])
+            its = contract.backward(target, moved.dy, alone.saved, moved.gamma)
+            near_dx = own(now, _back(its.dx, k), expected.gradients(now)["dx"])
+            yield agrees("dx", now, back.dx, near_dx)
         mean, var = there.running_mean, there.running_var
         if "forward_eval" in target.offers and mean is not None and var is not None:
-            y, _ = contract.evaluate(
-                target, there.x, there.gamma, there.beta, mean, var, eps=case.eps, keep_layout=True
-            )
+            given = there.x, there.gamma, there.beta, mean, var
+            y, _ = contract.evaluate(target, *given, eps=case.eps, keep_layout=True)
+            near_y = _back(evaluated(target, moved)[0], k)
             assert now.running_mean is not None and now.running_var is not None
-            wanted = expected.eval_output(now, now.running_mean, now.running_var)
-            yield agrees("y in inference", now, y, wanted)
+            inferred = expected.eval_output(now, now.running_mean, now.running_var)
+            yield agrees("y in inference", now, y, own(now, near_y, inferred))
+
+
+def _moved(case: Case, k: int) -> Case:
+    """Return the case with its rows k places on."""
+    return case.memo(
+        "rows moved",
+        lambda: replace(case, x=np.roll(case.x, k, axis=0), dy=np.roll(case.dy, k, axis=0)),
+    )
+
+
+def _back(rows: Array, k: int) -> Array:
+    return np.roll(rows, -k, axis=0)
 
 
 def copied(case: Case) -> dict[str, Any]:
@@ -104,16 +118,19 @@ def initial_parameters_are_like_any_others(target: Target, case: Case) -> Iterab
     """With gamma 1, beta 0, running mean 0 and variance 1 the results are those of the formulas.
 
     An untrained layer is not the identity: in training it normalizes, and in inference it divides
-    by sqrt(1 + eps), (16).
+    by sqrt(1 + eps), (16). Where gamma is 2 the output is twice that, and nothing is initial.
     """
     assert case.gamma is not None
     zero, one = np.zeros_like(case.gamma), np.ones_like(case.gamma)
     fresh = case.memo(
         "fresh", lambda: replace(case, gamma=one, beta=zero, running_mean=zero, running_var=one)
     )
-    yield agrees("y", fresh, trained(target, fresh).y, expected.output(fresh))
-    y, _ = evaluated(target, fresh)
-    yield agrees("y in inference", fresh, y, expected.eval_output(fresh, zero, one))
+    twice = fresh.memo("gamma 2", lambda: replace(fresh, gamma=2 * one))
+    y, doubled = trained(target, fresh).y, trained(target, twice).y
+    yield agrees("y", fresh, y, own(fresh, doubled / 2, expected.output(fresh)))
+    y, doubled = evaluated(target, fresh)[0], evaluated(target, twice)[0]
+    inferred = expected.eval_output(fresh, zero, one)
+    yield agrees("y in inference", fresh, y, own(fresh, doubled / 2, inferred))
 
 
 @invariant("writes_into_x", inputs="well", weight=0.2)
