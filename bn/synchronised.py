@@ -6,7 +6,6 @@ it cannot be, the ranks exchange the rows that merge_statistics and merge_gradie
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,15 @@ class SavedRanks:
 
 
 def sync_forward_train(
-    xs: Sequence[Array], *state: Array | None, **options: Any
+    xs: Sequence[Array],
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    *,
+    eps: float,
+    momentum: float,
+    per_activation: bool = False,
 ) -> tuple[list[Array], Array | None, Array | None, SavedRanks]:
     """Normalize each rank's part with the statistics of the whole batch, (25).
 
@@ -35,7 +42,10 @@ def sync_forward_train(
     """
     arrays = check.ranks("xs", xs)
     sizes = tuple(map(len, arrays))
-    y, mean, var, saved = forward_train(np.concatenate(arrays), *state, **options)
+    y, mean, var, saved = forward_train(
+        np.concatenate(arrays), gamma, beta, running_mean, running_var,
+        eps=eps, momentum=momentum, per_activation=per_activation,
+    )  # fmt: skip
     return cut(y, sizes), mean, var, SavedRanks(saved, sizes)
 
 

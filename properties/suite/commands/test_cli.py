@@ -328,7 +328,7 @@ def test_a_target_that_breaks_down_at_any_call_leaves_no_traceback(
             return bn.{name}(*args, **kwargs)
     """)
     only = ("--only", REFERENCE, "--only", GRADIENT, "--only", "folding_preserves_inference")
-    ran = bncheck("run", path, *only, "--examples", 25, "--seed", 1)
+    ran = bncheck("run", path, *only, "--examples", 40, "--seed", 1)
     assert ran.status == 1, f"status {ran.status}: {ran.out}"
     assert "Traceback" not in ran.out + ran.err
     assert "raised RuntimeError: worn out" in ran.out + ran.err, ran.out + ran.err

@@ -55,6 +55,8 @@ WRITERS = {  # what writes otherwise, and why that loses nothing
     "benchmarks/mechanical.py": "adds a line per mutant to a benchmark's own record",
     "benchmarks/mechanical_judge.py": "a copy of the sources in a folder for temporary files",
     "benchmarks/audit.py": "in a folder for temporary files",
+    "exam/hook.py": "in a folder for temporary files",
+    "exam/sitting.py": "in a folder for temporary files",
     "benchmarks/fuzz.py": "the inputs of faults, for whoever mends them",
     "benchmarks/fuzz_readers.py": "in a folder for temporary files",
 }

@@ -17,8 +17,7 @@ CONVENTIONS = {"momentum": "keep", "statistics": "per_channel"}
 
 def _made(mode: str, train: bool, gamma: Any, beta: Any, like: Any, eps: Any, m: Any) -> Any:
     """Return a layer with these parameters, its fresh state, and how it is called on a batch."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # eps and momentum are traced where others hold a float
+    with warnings.catch_warnings(action="ignore"):  # eps and momentum are traced, no floats
         norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(
             like.shape[0], "n", eps, gamma is not None, m, not train, like.dtype, mode
         )
@@ -56,7 +55,6 @@ def ema_infer(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: Any) -> A
     return call(x, state.set(norm.ema_state_index, (mean, var)))[0]
 
 
-BATCH = counted(
-    target(batch_train, batch_infer, CONVENTIONS=CONVENTIONS, **living_of(_made, "batch")), 1.0
-)
+_COUNTING = living_of(_made, "batch")
+BATCH = counted(target(batch_train, batch_infer, CONVENTIONS=CONVENTIONS, **_COUNTING), 1.0)
 EMA = target(ema_train, ema_infer, CONVENTIONS=CONVENTIONS, **living_of(_made, "ema"))
