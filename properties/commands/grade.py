@@ -11,7 +11,7 @@ import sys
 from ..grade.grading import Asked, grade
 from ..grade.submission import put_on, spec_of
 from ..model.contract import FUNCTIONS, LAYER
-from ..support.argument_types import MEMORY, TIMEOUT, positive, seconds, seed_of_64_bits
+from ..support.argument_types import add_bounds, positive, seconds, seed_of_64_bits
 from ..support.signals import status_of, terminable
 from ..support.terminal import complain, nearest
 from ..targets.isolate.limits import Limits
@@ -44,17 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="tell a failure as it is found: not small, no cause"
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=TIMEOUT,
-        metavar="SECONDS",
-        help=f"per call ({TIMEOUT:g})",
-    )
-    parser.add_argument(
-        "--memory", type=positive, default=MEMORY, metavar="MB",
-        help=f"that calls may take ({MEMORY})",
-    )  # fmt: skip
+    add_bounds(parser)
 
 
 def run(args: argparse.Namespace) -> int:

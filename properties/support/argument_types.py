@@ -77,6 +77,11 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-process", action="store_true", help="call the target here, not in its own process"
     )
+    add_bounds(parser)
+
+
+def add_bounds(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a call may take."""
     parser.add_argument(
         "--timeout",
         type=seconds,
