@@ -40,7 +40,8 @@ def picture(result: Result) -> str:
     axes.legend(frameon=False)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
-    return stream.getvalue().partition("<svg")[1] + stream.getvalue().partition("<svg")[2]
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
 
 
 def page(result: Result) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -117,19 +118,15 @@ def _searched(seen: _Seen) -> Found | None:
 @contextmanager
 def _opened(seen: _Seen, number: int) -> Iterator[Target | Found]:
     """Hold the submission in a process of its own for a round, or what is wrong with it there."""
-    with circumstances(number):
+    with circumstances(number), ExitStack() as stack:
+        opened = open_target(seen.asked.spec, seen.asked.limits, afresh=True)
         try:
-            opened = open_target(seen.asked.spec, seen.asked.limits, afresh=True)
-            target = opened.__enter__()
+            target: Target | Found = stack.enter_context(opened)
         except TargetError as error:
             if not number:
                 raise
-            yield Found("in another process it is no target any more", str(error))
-            return
-        try:
-            yield target
-        finally:
-            opened.__exit__(None, None, None)
+            target = Found("in another process it is no target any more", str(error))
+        yield target
 
 
 def _compared(seen: _Seen, target: Target) -> Found | None:
@@ -194,9 +191,11 @@ def _told(seen: _Seen, target: Target, step: Step, result: Result) -> Found:
 def _document(seen: _Seen, verdict: str, found: Found | None) -> dict[str, Any]:
     """Return the JSON: nothing in it depends on the clock but the number of steps."""
     asked, n = seen.asked, sum(seen.decisive.values())
-    command = f"bncheck grade {asked.spec} --seed {asked.seed} --steps {max(seen.steps, 1)}"
+    command = (
+        f"bncheck grade {shlex.quote(asked.spec)} --seed {asked.seed} --steps {max(seen.steps, 1)}"
+    )
     command += f" --require {','.join(asked.require)}" if asked.require else ""
-    told: dict[str, Any] = {
+    return {
         "bncheck": version("bncheck"),
         "submission": asked.spec,
         "seed": asked.seed,
@@ -213,4 +212,3 @@ def _document(seen: _Seen, verdict: str, found: Found | None) -> dict[str, Any]:
         "p": round(1 - (1 - SURE) ** (1 / n), 6) if n else 1.0,
         "again": command + asked.strict * " --strict" + asked.quick * " --quick",
     }
-    return told

@@ -6,6 +6,8 @@ import ast
 import os
 from pathlib import Path
 
+from ..targets.device import placed
+
 NAMES = ("ModelNew", "Model")  # KernelBench: what is submitted, and what it is to agree with
 
 
@@ -31,6 +33,8 @@ def spec_of(given: str) -> str:
 
 def put_on(spec: str, device: str) -> str:
     """Return the target on a device; without a GPU kernels in Triton run by its interpreter."""
+    if placed(spec)[1]:
+        return spec
     if device == "cpu":
         os.environ.setdefault("TRITON_INTERPRET", "1")
         return spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from numbers import Real
@@ -258,29 +258,26 @@ class SideEffect(Misbehaved):
 
 
 _heeded = ContextVar("side effects are heeded", default=False)
-
-
-@contextmanager
-def side_effects_heeded() -> Iterator[None]:
-    """Let a change of the process's state raise `SideEffect`; elsewhere the result counts alone."""
-    token = _heeded.set(True)
-    try:
-        yield
-    finally:
-        _heeded.reset(token)
-
-
 _protected = ContextVar("arguments are write-protected", default=False)
 
 
 @contextmanager
-def write_protected() -> Iterator[None]:
-    """Let the arguments of a target in another process lie in memory that cannot be written to."""
-    token = _protected.set(True)
+def _on(flag: ContextVar[bool]) -> Iterator[None]:
+    token = flag.set(True)
     try:
         yield
     finally:
-        _protected.reset(token)
+        flag.reset(token)
+
+
+def side_effects_heeded() -> AbstractContextManager[None]:
+    """Let a change of the process's state raise `SideEffect`; elsewhere the result counts alone."""
+    return _on(_heeded)
+
+
+def write_protected() -> AbstractContextManager[None]:
+    """Let the arguments of a target in another process lie in memory that cannot be written to."""
+    return _on(_protected)
 
 
 def arguments_protected() -> bool:

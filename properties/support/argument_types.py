@@ -50,26 +50,21 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from error
 
 
-def seed_number(text: str) -> int:
-    """Return a whole number from 0 to 2**32 - 1."""
+def seed_number(text: str, bits: int = 32) -> int:
+    """Return a whole number from 0 to 2**bits - 1."""
     try:
         value = int(text)
     except ValueError:
         value = -1
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**32 - 1")
+    if not 0 <= value < 2**bits:
+        wanted = f"expected a whole number from 0 to 2**{bits} - 1"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
     return value
 
 
 def seed_of_64_bits(text: str) -> int:
     """Return a whole number from 0 to 2**64 - 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 2**64:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**64 - 1")
-    return value
+    return seed_number(text, 64)
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:

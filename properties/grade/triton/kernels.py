@@ -77,8 +77,8 @@ def sizes(x):
     return x.shape[0] * m, c, m
 
 
-def statistics(x):
-    """Return mean and biased variance of each channel."""
+def statistics(x, moments=moments):
+    """Return mean and biased variance of each channel, by this kernel."""
     mean, var = (torch.empty(x.shape[1], device=DEVICE) for _ in range(2))
     count, c, m = sizes(x)
     moments[(c,)](x, mean, var, count, c, m, BLOCK)
